@@ -1,0 +1,236 @@
+"""The bench: draws items from the judge's secret and runs versions on them in a sandboxed worker.
+
+Commit, then draw: an item's seed is a keyed hash of the secret, the candidate, the slot, skill and block, so nobody can
+know it before the candidate is fixed, and the judge can draw it again after a crash. Weights and prompts go to the
+worker through pipes, text comes back; problems, probes and the secret stay here.
+
+Not here: what the outcomes mean (`gate.py`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolvent.errors import SandboxError
+from evolvent.sandbox import IsolatedProcess
+from evolvent.store import Store
+from evolvent.types import Problem, Score, content_hash
+
+__all__ = ["Bench", "Block", "ItemSource", "Verifier"]
+
+_MAX_ANSWER_BYTES = 64 << 20
+_START_TIMEOUT_S = 180.0
+
+
+class Verifier(Protocol):
+    """What the judge needs of a task: fresh problems and an exact check."""
+
+    @property
+    def skills(self) -> tuple[str, ...]: ...  # noqa: D102  # names of the pooled skills
+
+    def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]: ...  # noqa: D102
+
+    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Items drawn together.
+
+    Attributes:
+        key: what the seeds derive from; also names the block in the cache.
+        problems: the items.
+        rollout_seed: seed of the models' sampling, the same for every version.
+        probe_seeds: per item, seed of the verifier's probes.
+    """
+
+    key: str
+    problems: tuple[Problem, ...]
+    rollout_seed: int
+    probe_seeds: tuple[int, ...]
+
+
+class ItemSource:
+    """Draws blocks. The same secret and key always give the same items."""
+
+    def __init__(self, secret: bytes, task: Verifier) -> None:
+        self._secret, self._task = secret, task
+
+    def draw(self, *, candidate: str, slot: str, skill: str, split: str, index: int, count: int) -> Block:
+        """One block.
+
+        Args:
+            candidate: hash of the version that is judged; it was in the ledger before.
+            slot: what the items are for; never used twice with the same candidate.
+            skill: pooled skill.
+            split: ``gate`` or ``sealed``.
+            index: number of the block within skill and slot.
+            count: items wanted.
+
+        Raises:
+            SandboxError: the task did not make as many problems as it was asked for.
+        """
+        key = f"{candidate}|{slot}|{skill}|{split}|{index}"
+        problems = self._task.generate(skill, random.Random(self._seed(key, "items")), count)
+        if len(problems) != count:
+            raise SandboxError(f"task: expected {count} problems of '{skill}', got {len(problems)}")
+        return Block(
+            key=f"{key}|{count}",
+            problems=tuple(problems),
+            rollout_seed=self._seed(key, "rollout") >> 1,
+            probe_seeds=tuple(self._seed(key, f"probe|{item}") >> 1 for item in range(count)),
+        )
+
+    def _seed(self, key: str, purpose: str) -> int:
+        return int.from_bytes(hmac.digest(self._secret, f"{key}|{purpose}".encode(), "sha256")[:8], "big")
+
+
+class Bench:
+    """Runs versions on blocks; remembers the outcomes until `clear`.
+
+    Args:
+        task: verifies outputs.
+        store: holds the model artifacts.
+        worker: argv of the rollout worker.
+        hidden: paths that the worker must not be able to read.
+        threads: threads of the worker.
+        timeout_s: seconds until a worker that does not answer is replaced.
+    """
+
+    def __init__(
+        self,
+        task: Verifier,
+        store: Store,
+        worker: Sequence[str],
+        *,
+        hidden: Sequence[Path] = (),
+        threads: int = 1,
+        timeout_s: float = 900.0,
+    ) -> None:
+        self.tokens = 0
+        self._task, self._store, self._argv = task, store, tuple(worker)
+        self._hidden, self._threads, self._timeout_s = tuple(hidden), threads, timeout_s
+        self._worker: IsolatedProcess | None = None
+        self._tier = ""
+        self._loaded: set[str] = set()
+        self._outcomes: dict[tuple[str, str], NDArray[np.bool_]] = {}
+
+    @property
+    def isolation(self) -> str:
+        """Level of the worker's sandbox, as it proved at its start (which this may bring about)."""
+        self._started()
+        return self._tier
+
+    def score(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> NDArray[np.bool_]:
+        """Which of the block's items the version solves. A version is run once per block.
+
+        Args:
+            version: plain form of a candidate.
+            block: the items.
+            max_new_tokens: limit of each output.
+
+        Raises:
+            SandboxError: the worker failed twice.
+            StoreError: the model is missing or altered.
+        """
+        # The genome is only a description: weights and scaffold are what runs.
+        key = (content_hash({"model": version["model"], "scaffold": version["scaffold"]}), block.key)
+        if key not in self._outcomes:
+            outputs = self._outputs(version, block, max_new_tokens)
+            checks = zip(block.problems, outputs, block.probe_seeds, strict=True)
+            self._outcomes[key] = np.array([self._solves(*check) for check in checks], np.bool_)
+        return self._outcomes[key]
+
+    def clear(self, keep: Sequence[dict[str, Any]] = ()) -> None:
+        """Forget outcomes and the token count, and drop every model but those of the versions in `keep`."""
+        self._outcomes.clear()
+        self.tokens = 0
+        try:
+            for handle in sorted(self._loaded - {version["model"] for version in keep}):
+                self._loaded.discard(handle)
+                self._ask({"op": "drop", "handle": handle})
+        except SandboxError:
+            self.close()  # a fresh worker holds no model at all
+
+    def close(self) -> None:
+        """Kill the worker."""
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = None
+        self._loaded.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _outputs(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> list[str]:
+        request = {
+            "op": "rollout",
+            "handle": version["model"],
+            "scaffold": version["scaffold"],
+            "prompts": [problem.prompt for problem in block.problems],
+            "seed": block.rollout_seed,
+            "max_new_tokens": max_new_tokens,
+        }
+        try:
+            answer = self._on_model(version["model"], request)
+        except SandboxError:
+            self.close()  # a fresh worker once: a failure that comes back is the version's
+            answer = self._on_model(version["model"], request)
+        outputs: Any = answer.get("outputs")
+        tokens = answer.get("tokens")
+        if not isinstance(outputs, list) or not isinstance(tokens, int) or tokens < 0:
+            raise SandboxError("worker: expected a list of outputs and a token count, got something else")
+        texts = [output for output in outputs if isinstance(output, str)]
+        if not len(texts) == len(outputs) == len(block.problems):
+            raise SandboxError(f"worker: expected {len(block.problems)} texts, got {len(texts)} of {len(outputs)}")
+        self.tokens += tokens
+        return texts
+
+    def _on_model(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
+        self._started()
+        if model not in self._loaded:
+            files = self._store.read_tree(model)
+            sizes = {name: len(data) for name, data in files.items()}
+            self._ask({"op": "load", "handle": model, "files": sizes}, list(files.values()))
+            self._loaded.add(model)
+        return self._ask(request)
+
+    def _ask(self, request: dict[str, Any], blobs: Sequence[bytes] = ()) -> dict[str, Any]:
+        answer = self._started().call(request, blobs, timeout_s=self._timeout_s)
+        if "error" in answer:
+            raise SandboxError(f"worker, {request['op']}: {str(answer['error'])[:500]}")
+        return answer
+
+    def _started(self) -> IsolatedProcess:
+        if self._worker is None or not self._worker.alive:
+            self.close()
+            self._worker = IsolatedProcess(
+                self._argv, hidden=self._hidden, threads=self._threads, max_frame_bytes=_MAX_ANSWER_BYTES
+            )
+            tier = str(self._worker.receive(timeout_s=_START_TIMEOUT_S).get("isolation", "none"))
+            if self._tier not in ("", tier):
+                raise SandboxError(f"worker: isolation changed from {self._tier} to {tier} within a run")
+            self._tier = tier
+        return self._worker
+
+    def _solves(self, problem: Problem, output: str, probe_seed: int) -> bool:
+        try:
+            return self._task.verify(problem, output, probe_seed).correct is True
+        except Exception as exc:  # hostile output must not fell the judge
+            print(f"judge: verifier failed on an output: {type(exc).__name__}: {exc}", file=sys.stderr)
+            return False

@@ -1,0 +1,321 @@
+"""The judge's process: ``python -m evolvent.judge.server --folder F --store S --task NAME``.
+
+Reads JSON frames on standard input and answers on standard output. It keeps a folder of its own (mode 0700) with the
+secret and the evidence. A finished answer is stored under its question, durably, before it is given; the same question
+gets the same answer, also after a kill, so crashing the judge buys no second try.
+
+Only a decision, a class-level reason and a hash leave while a question is open (progress tells how many items were
+drawn, nothing of outcomes). Without kernel isolation the answer is never accept.
+
+Not here: the rule (`gate.py`), running models (`bench.py`), the levels and the ledger (the loop's).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolvent import registry
+from evolvent.errors import EvolventError, SandboxError, UsageError
+from evolvent.judge.bench import Bench, Block, ItemSource
+from evolvent.judge.folder import JudgeFolder
+from evolvent.judge.gate import Gate, Pair, PairedGate, Stage, items_used, standing_stages
+from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
+from evolvent.sandbox import KERNEL, read_json, write_json
+from evolvent.store import Store
+from evolvent.types import Candidate, Decision, content_hash, dec
+
+__all__ = ["JudgeServer", "main"]
+
+SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
+_MAX_REQUEST_BYTES = 4 << 20
+_PATH_POINTS = 60
+_PR_SET_DUMPABLE = 4
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draws:
+    """Items of one question, and the differences of its pairs so far."""
+
+    question: Question | StandingQuestion
+    subject: Json
+    references: Mapping[str, Json]
+    label: str
+    items: ItemSource
+    bench: Bench
+    blocks: dict[str, list[Block]]
+    outcomes: dict[Pair, NDArray[np.int8]]
+
+    def extend(self, pair: Pair) -> None:
+        """Run one more block of a pair: on items that another pair has drawn already, else on fresh ones."""
+        known = self.outcomes.get(pair, np.zeros(0, np.int8))
+        blocks = self.blocks.setdefault(pair.skill, [])
+        index = len(known) // self.question.block_items
+        if index == len(blocks):
+            count = min(self.question.block_items, self.question.max_items - items_used(self.outcomes))
+            name = _version(self.subject)
+            drawn = self.items.draw(
+                candidate=name, slot=self.label, skill=pair.skill, split="gate", index=index, count=count
+            )
+            blocks.append(drawn)
+        limit = self.question.max_new_tokens
+        right = self.bench.score(self.subject, blocks[index], limit).astype(np.int8)
+        other = self.bench.score(self.references[pair.against], blocks[index], limit).astype(np.int8)
+        self.outcomes[pair] = np.concatenate([known, right - other])
+
+    def items_by_skill(self) -> dict[str, int]:
+        """Problems drawn, by skill."""
+        return {skill: sum(len(block.problems) for block in blocks) for skill, blocks in sorted(self.blocks.items())}
+
+
+class JudgeServer:
+    """Answers questions, one at a time.
+
+    Args:
+        folder: secret and evidence.
+        task_name: goes into the evidence.
+        items: draws problems.
+        bench: runs versions.
+        gate: the rule.
+        progress: told how many items were drawn, by skill.
+    """
+
+    def __init__(
+        self,
+        folder: JudgeFolder,
+        task_name: str,
+        items: ItemSource,
+        bench: Bench,
+        *,
+        gate: Gate | None = None,
+        progress: Callable[[Json], None] = lambda fields: None,
+    ) -> None:
+        self._folder, self._task_name, self._items, self._bench = folder, task_name, items, bench
+        self._gate = gate or PairedGate()
+        self._progress = progress
+
+    def decide(self, question: Question) -> Json:
+        """Decision, reason, evidence hash and isolation for a candidate."""
+        stored, key = self._stored("decide", question.plain())
+        if stored is not None:
+            return stored
+        self._bench.clear(keep=(question.incumbent, question.anchor))
+        isolation = self._bench.isolation
+        draws = self._draws(
+            question,
+            question.candidate,
+            {"incumbent": question.incumbent, "anchor": question.anchor},
+            str(question.slot),
+        )
+        stages: tuple[Stage, ...] = ()
+        error = ""
+        if isolation == KERNEL:
+            try:
+                decision, reason, stages = self._rule(question, draws)
+            except SandboxError as exc:
+                # The slot is finished by this: a candidate that fells its worker gets no second try.
+                decision, reason, error = Decision.ABSTAIN, "sandbox_failed", type(exc).__name__
+                print(f"judge: slot {question.slot}: {exc}", file=sys.stderr)  # its words may differ between runs
+        else:
+            # No item was drawn, so the question stays open for a machine that can isolate.
+            decision, reason, key = Decision.ABSTAIN, f"isolation:{isolation}", ""
+        answer = {"decision": decision.value, "reason": reason, "isolation": isolation}
+        return self._folder.save(key, self._evidence(draws, answer, stages, error), answer)
+
+    def standing(self, question: StandingQuestion) -> Json:
+        """Whether the champion has become worse than the reference, with the evidence's hash."""
+        stored, key = self._stored("standing", question.plain())
+        if stored is not None:
+            return stored
+        self._bench.clear(keep=(question.champion, question.reference))
+        draws = self._draws(question, question.champion, {"anchor": question.reference}, f"standing{question.number}")
+        stages = standing_stages(question, draws.outcomes)
+        alarm = False
+        while not alarm and items_used(draws.outcomes) < question.max_items:
+            still_open = [stage for stage in stages if stage.outcome == "open"]
+            if not still_open:
+                break
+            draws.extend(min(still_open, key=lambda stage: stage.num_items).pair)
+            self._progress({"items": draws.items_by_skill()})
+            stages = standing_stages(question, draws.outcomes)
+            alarm = any(stage.outcome == "inferior" for stage in stages)
+        answer = {"alarm": alarm, "isolation": self._bench.isolation}
+        return self._folder.save(key, self._evidence(draws, answer, stages, ""), answer)
+
+    def sealed(self, question: SealedQuestion) -> Json:
+        """Counts of seed and champion on the sealed split, by skill."""
+        stored, key = self._stored("sealed", question.plain())
+        if stored is not None:
+            return stored
+        self._bench.clear(keep=(question.champion,))
+        skills: dict[str, dict[str, int]] = {}
+        for skill, count in sorted(question.counts.items()):
+            skills[skill] = self._sealed_skill(question, skill, count)
+        answer = {"skills": skills, "isolation": self._bench.isolation}
+        evidence = {"task": self._task_name, "question": question.plain(), "tokens": self._bench.tokens, **answer}
+        return self._folder.save(key, evidence, answer)
+
+    def _sealed_skill(self, question: SealedQuestion, skill: str, count: int) -> dict[str, int]:
+        counts: dict[str, int] = dict.fromkeys(("n", "seed_correct", "champion_correct", "wins", "losses"), 0)
+        for index in range(-(-count // question.block_items)):
+            block = self._items.draw(
+                candidate=_version(question.champion),
+                slot=_version(question.seed_candidate),
+                skill=skill,
+                split="sealed",
+                index=index,
+                count=min(question.block_items, count - counts["n"]),
+            )
+            seed = self._bench.score(question.seed_candidate, block, question.max_new_tokens)
+            champion = self._bench.score(question.champion, block, question.max_new_tokens)
+            counts["n"] += len(seed)
+            counts["seed_correct"] += int(seed.sum())
+            counts["champion_correct"] += int(champion.sum())
+            counts["wins"] += int((champion & ~seed).sum())
+            counts["losses"] += int((seed & ~champion).sum())
+            self._progress({"items": {skill: counts["n"]}})
+        return counts
+
+    def _rule(self, question: Question, draws: _Draws) -> tuple[Decision, str, tuple[Stage, ...]]:
+        while True:
+            ruling = self._gate.rule(question, draws.outcomes)
+            if ruling.decision is not None:
+                return ruling.decision, ruling.reason, ruling.stages
+            assert ruling.draw is not None, "a ruling decides or draws"
+            draws.extend(ruling.draw)
+            self._progress({"slot": question.slot, "items": draws.items_by_skill()})
+
+    def _draws(
+        self, question: Question | StandingQuestion, subject: Json, references: Mapping[str, Json], label: str
+    ) -> _Draws:
+        return _Draws(
+            question=question,
+            subject=subject,
+            references=references,
+            label=label,
+            items=self._items,
+            bench=self._bench,
+            blocks={},
+            outcomes={},
+        )
+
+    def _stored(self, kind: str, question: Json) -> tuple[Json | None, str]:
+        labels = {"kind": kind, "task": self._task_name, "commitment": self._folder.commitment}
+        key = content_hash({**labels, "question": question})
+        return self._folder.answer(key), key
+
+    def _evidence(self, draws: _Draws, answer: Json, stages: tuple[Stage, ...], error: str) -> Json:
+        return {
+            "task": self._task_name,
+            "commitment": self._folder.commitment,
+            "question": draws.question.plain(),
+            **answer,
+            "stages": [_stage_plain(stage) for stage in stages],
+            "differences": {
+                f"{pair.skill}:{pair.against}": "".join("-0+"[value + 1] for value in values.tolist())
+                for pair, values in sorted(draws.outcomes.items())
+            },
+            "items": draws.items_by_skill(),
+            "tokens": self._bench.tokens,
+            "error": error,
+        }
+
+
+def serve(server: JudgeServer, folder: JudgeFolder, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until the stream ends. An error of the asker or the world is an answer too."""
+    while (request := read_json(requests, _MAX_REQUEST_BYTES)) is not None:
+        try:
+            answer = _dispatch(server, folder, request)
+        except EvolventError as exc:
+            answer = {"error": str(exc), "kind": type(exc).__name__}
+        write_json(answers, answer)
+
+
+def main() -> None:
+    """Entry of the process."""
+    parser = argparse.ArgumentParser(prog="python -m evolvent.judge.server", description="The judge's process.")
+    parser.add_argument("--folder", type=Path, required=True, help="the judge's own folder")
+    parser.add_argument("--store", type=Path, required=True, help="root of the artifact store")
+    parser.add_argument("--task", required=True, help="registered task, or package.module:name")
+    parser.add_argument(
+        "--worker", default="evolvent.observe.worker", help="rollout worker: module, or path ending in .py"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the rollout worker")
+    options = parser.parse_args()
+    secret = _close_the_shutters()
+    # Frames own the real standard output; what a task prints must not land between them.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    make = registry.resolve(options.task) if ":" in options.task else registry.load(registry.TASKS, options.task)
+    task = make()
+    folder = JudgeFolder(options.folder.resolve(), secret)
+    worker = [sys.executable, *([] if options.worker.endswith(".py") else ["-m"]), options.worker]
+    with Bench(task, Store(options.store), worker, hidden=[folder.root], threads=options.threads) as bench:
+        server = JudgeServer(
+            folder,
+            options.task,
+            ItemSource(folder.secret, task),
+            bench,
+            progress=lambda fields: write_json(answers, {"progress": fields}),
+        )
+        write_json(answers, {"ready": True, "commitment": folder.commitment})
+        try:
+            serve(server, folder, sys.stdin.buffer, answers)
+        except BrokenPipeError:
+            pass  # the asker is gone; it will ask again
+
+
+def _dispatch(server: JudgeServer, folder: JudgeFolder, request: Json) -> Json:
+    match request.get("op"):
+        case "decide":
+            return {"answer": server.decide(Question.from_plain(request["question"]))}
+        case "standing":
+            return {"answer": server.standing(StandingQuestion.from_plain(request["question"]))}
+        case "sealed":
+            return {"answer": server.sealed(SealedQuestion.from_plain(request["question"]))}
+        case "evidence":
+            return {"answer": folder.evidence(str(request.get("hash")))}
+        case unknown:
+            raise UsageError(f"judge: expected decide, standing, sealed or evidence, got {unknown!r}")
+
+
+def _close_the_shutters() -> bytes | None:
+    """Take the injected secret out of the environment, and keep other processes of this user out of our memory."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    text = os.environ.pop(SECRET_VARIABLE, "")
+    return bytes.fromhex(text) if text else None
+
+
+def _stage_plain(stage: Stage) -> Json:
+    shown = np.unique(np.linspace(0, stage.num_items - 1, min(stage.num_items, _PATH_POINTS)).round().astype(int))
+    return {
+        "name": stage.name,
+        "skill": stage.pair.skill,
+        "against": stage.pair.against,
+        "alpha": stage.alpha,
+        "threshold_log_e": dec(stage.threshold_log_e),
+        "path": [[int(i) + 1, dec(float(stage.path[i]))] for i in shown],
+        "n": stage.num_items,
+        "wins": stage.wins,
+        "losses": stage.losses,
+        "outcome": stage.outcome,
+    }
+
+
+def _version(plain: Json) -> str:
+    return Candidate(**plain).hash
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Batched sampling with a key-value cache, for the built-in transformer and any Hugging Face causal model.
+
+The k samples of a prompt share its prefill; finished rows leave the batch; prompts of like length go together. Outputs
+depend on prompts, order, seed and thread count only.
+
+Not here: prompts' meaning, verification, scaffolds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from evolvent.models.codec import Codec, Encoded
+
+GROW = 16  # cache columns added at a time: a growth copies the cache, so one a token would cost more than the model
+
+
+class _GrowingLayer(DynamicLayer):
+    """A cache layer with spare columns, so that a decode step writes in place.
+
+    `keys` and `values` are views of the filled part, as the base class promises.
+    """
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            self._buffer: tuple[Tensor, Tensor] | None = None
+            return self.keys, self.values
+        filled, new = self.keys.shape[-2], key_states.shape[-2]
+        if self._buffer is None or self._buffer[0].shape[-2] < filled + new:
+            self._buffer = (self._grown(self.keys, filled + new), self._grown(self.values, filled + new))
+        keys, values = self._buffer
+        keys[:, :, filled : filled + new] = key_states
+        values[:, :, filled : filled + new] = value_states
+        self.keys, self.values = keys[:, :, : filled + new], values[:, :, : filled + new]
+        return self.keys, self.values
+
+    @staticmethod
+    def _grown(filled: Tensor, needed: int) -> Tensor:
+        rows, heads, columns, width = filled.shape
+        buffer = filled.new_empty(rows, heads, needed + GROW, width)
+        buffer[:, :, :columns] = filled
+        return buffer
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        super().batch_repeat_interleave(repeats)
+        self._buffer = None
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        super().batch_select_indices(indices)
+        self._buffer = None
+
+
+def _cache() -> DynamicCache:
+    cache = DynamicCache()
+    cache.layer_class_to_replicate = _GrowingLayer
+    return cache
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Outputs, ``[prompt][sample]``, and the tokens read and written, padding left out."""
+
+    outputs: list[list[str]]
+    tokens_read: int
+    tokens_written: int
+
+
+@torch.inference_mode()
+def sample(
+    model: Any,
+    codec: Codec,
+    prompts: Sequence[str],
+    *,
+    num_samples: int = 1,
+    temperature: float = 0.0,
+    max_new_tokens: int = 96,
+    seed: int = 0,
+    rows: int = 256,
+) -> Sampled:
+    """Sample answers.
+
+    Args:
+        model: a causal model with ``past_key_values`` support.
+        codec: its codec.
+        prompts: any number; a prompt that cannot be encoded gets empty outputs.
+        num_samples: k samples a prompt.
+        temperature: 0 is greedy.
+        max_new_tokens: hard limit of each answer.
+        seed: of the sampling; unused when greedy.
+        rows: batch rows, samples included.
+
+    Returns:
+        Outputs in the order of `prompts`.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    encoded: dict[int, Encoded] = {}
+    for i, prompt in enumerate(prompts):
+        try:
+            encoded[i] = codec.encode(prompt)
+        except ValueError:
+            continue
+    outputs = [[""] * num_samples for _ in prompts]
+    order = sorted(encoded, key=lambda i: len(encoded[i].ids))
+    read = written = 0
+    each = max(1, rows // num_samples)
+    for start in range(0, len(order), each):
+        chosen = order[start : start + each]
+        ids, written_here = _decode(
+            model, codec, [encoded[i].ids for i in chosen], num_samples, temperature, max_new_tokens, generator
+        )
+        written += written_here
+        for place, i in enumerate(chosen):
+            read += len(encoded[i].ids)
+            for k in range(num_samples):
+                outputs[i][k] = codec.decode(ids[place * num_samples + k], encoded[i])
+    return Sampled(outputs, read, written)
+
+
+def _decode(  # noqa: PLR0913, PLR0917 - one hot loop; a record of its arguments would only move them
+    model: Any,
+    codec: Codec,
+    prompts: list[list[int]],
+    num_samples: int,
+    temperature: float,
+    limit: int,
+    generator: torch.Generator,
+) -> tuple[list[list[int]], int]:
+    width = max(len(ids) for ids in prompts)
+    tokens = torch.tensor([[codec.pad] * (width - len(ids)) + ids for ids in prompts])
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+    cache = _cache()
+    out = model(input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    logits = out.logits[:, -1].repeat_interleave(num_samples, 0)
+    mask = mask.repeat_interleave(num_samples, 0)
+    if num_samples > 1:
+        cache.batch_repeat_interleave(num_samples)
+    position = mask.sum(-1)
+    alive = torch.arange(len(logits))
+    results: list[list[int]] = [[] for _ in range(len(logits))]
+    written = 0
+    for step in range(limit):
+        if temperature > 0:
+            chances = torch.softmax(logits.float() / temperature, -1)
+            chosen = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        else:
+            chosen = logits.argmax(-1)
+        written += len(chosen)
+        for row, token in zip(alive.tolist(), chosen.tolist(), strict=True):
+            results[row].append(token)
+        going = (chosen != codec.eos).nonzero()[:, 0]
+        if len(going) == 0 or step == limit - 1:
+            break
+        if len(going) < len(chosen):
+            alive, chosen, mask, position = alive[going], chosen[going], mask[going], position[going]
+            cache.batch_select_indices(going)
+        mask = torch.cat((mask, mask.new_ones(len(mask), 1)), 1)
+        out = model(
+            input_ids=chosen[:, None],
+            attention_mask=mask,
+            position_ids=position[:, None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        position = position + 1
+        logits = out.logits[:, -1]
+    return results, written

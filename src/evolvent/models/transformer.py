@@ -1,0 +1,217 @@
+"""The built-in transformer: a `transformers` model, so that everything of that ecosystem can load it.
+
+Pre-norm decoder, RMSNorm, gated feed-forward, tied embeddings, smeared keys, rotary or no positions (NoPE extrapolates in
+length).
+Shapes: B batch, T new tokens, S all tokens, H heads, E head width, D model width, V vocabulary.
+
+Not here: training, sampling, structure edits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+
+class EvolventConfig(PretrainedConfig):
+    """Configuration of the built-in transformer.
+
+    Args:
+        vocab_size: V.
+        hidden_size: D.
+        num_hidden_layers: blocks.
+        num_attention_heads: H; divides D.
+        intermediate_size: width of the gated feed-forward.
+        positions: ``rope`` or ``none``.
+    """
+
+    model_type = "evolvent"
+
+    def __init__(
+        self,
+        vocab_size: int = 256,
+        hidden_size: int = 128,
+        num_hidden_layers: int = 4,
+        num_attention_heads: int = 4,
+        intermediate_size: int = 256,
+        positions: str = "rope",
+        **kwargs: Any,
+    ) -> None:
+        if positions not in ("rope", "none"):
+            raise ValueError(f"positions: expected rope or none, got {positions!r}")
+        if hidden_size % num_attention_heads:
+            raise ValueError(f"hidden_size: expected a multiple of {num_attention_heads} heads, got {hidden_size}")
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = intermediate_size
+        self.positions = positions
+        kwargs.setdefault("pad_token_id", 0)
+        kwargs.setdefault("eos_token_id", 1)
+        kwargs.setdefault("bos_token_id", None)
+        kwargs.setdefault("tie_word_embeddings", False)  # tied by construction: there is one matrix
+        super().__init__(**kwargs)
+
+
+def _rotate(x_BHTE: Tensor, positions_BT: Tensor) -> Tensor:
+    half = x_BHTE.shape[-1] // 2
+    frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float32, device=x_BHTE.device) / half)
+    angles = positions_BT[:, None, :, None].float() * frequencies
+    cos, sin = angles.cos().to(x_BHTE.dtype), angles.sin().to(x_BHTE.dtype)
+    first, second = x_BHTE[..., :half], x_BHTE[..., half:]
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
+
+
+class Block(nn.Module):
+    """One pre-norm block."""
+
+    def __init__(self, config: EvolventConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.heads, self.rotary = layer, config.num_attention_heads, config.positions == "rope"
+        width = config.hidden_size
+        self.norm_1, self.norm_2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        # Half of the heads start by looking at what came before a key, half at the key itself.
+        self.smear = nn.Parameter(torch.linspace(-3.0, 3.0, self.heads))
+        self.up = nn.Linear(width, 2 * config.intermediate_size, bias=False)
+        self.down = nn.Linear(config.intermediate_size, width, bias=False)
+
+    def forward(
+        self, x_BTD: Tensor, positions_BT: Tensor, mask: Tensor | None, padding_BT: Tensor | None, cache: Cache | None
+    ) -> Tensor:
+        """Attention over smeared keys and feed-forward, each with its residual.
+
+        A key is a learned mix, per head, of its own token's key and the one before (smeared keys, Olsson et al.,
+        arXiv:2209.11895), so that one layer can do what induction takes two for: find where a name stood, see what followed.
+        """
+        B, T, D = x_BTD.shape
+        qkv = self.qkv(self.norm_1(x_BTD)).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv[0], qkv[1], qkv[2]
+        if self.rotary:
+            q, k = _rotate(q, positions_BT), _rotate(k, positions_BT)
+        if padding_BT is not None:  # a padding key must not smear into the first real one
+            k = k.masked_fill(padding_BT[:, None, :, None], 0.0)
+        if cache is not None:
+            k, v = cache.update(k, v, self.layer)
+        own = torch.sigmoid(self.smear)[:, None, None]
+        k = k * own + F.pad(k, (0, 0, 1, 0))[:, :, :-1] * (1 - own)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1)
+        x_BTD = x_BTD + self.out(attended.transpose(1, 2).reshape(B, T, D))
+        gate, value = self.up(self.norm_2(x_BTD)).chunk(2, -1)
+        return x_BTD + self.down(F.silu(gate) * value)
+
+
+class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
+    """The model. `save_pretrained` layout, safetensors, Auto classes."""
+
+    config_class = EvolventConfig
+    base_model_prefix = "model"
+    _no_split_modules = ["Block"]  # noqa: RUF012 - the name and form that transformers reads
+    _supports_sdpa = True
+
+    def __init__(self, config: EvolventConfig) -> None:
+        super().__init__(config)
+        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        depth = (2 * self.config.num_hidden_layers) ** -0.5
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.7)
+        if isinstance(module, Block):
+            # Queries start equal to keys and outputs to transposed values: like finds like and copies it, from the first
+            # step (mimetic initialisation, Trockman and Kolter, arXiv:2305.09828).
+            q, k, v = module.qkv.weight.data.chunk(3)
+            nn.init.normal_(q, std=module.qkv.in_features**-0.5)
+            k.copy_(q)
+            module.out.weight.data.copy_(v.T * depth)
+            nn.init.normal_(module.down.weight, std=module.down.in_features**-0.5 * 0.7 * depth)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embeddings, which are the output matrix too."""
+        return self.embed
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the token embeddings."""
+        self.embed = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+        **_: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits of the next token.
+
+        Args:
+            input_ids: ``(B, T)``.
+            attention_mask: ``(B, S)``, 0 for padding; ``None`` when nothing is padded on the left.
+            position_ids: ``(B, T)``; by default counted from the mask.
+            past_key_values: keys and values of the tokens before.
+            labels: ``(B, T)``, -100 where no loss is wanted; shifted inside.
+            use_cache: return `past_key_values`.
+            logits_to_keep: compute logits of the last so many positions only; 0 for all.
+        """
+        B, T = input_ids.shape
+        past = past_key_values.get_seq_length() if past_key_values is not None else 0
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache()
+        if position_ids is None:
+            if attention_mask is not None and attention_mask.dim() == 2:  # noqa: PLR2004
+                position_ids = (attention_mask.long().cumsum(-1) - 1).clamp_min(0)[:, -T:]
+            else:
+                position_ids = torch.arange(past, past + T, device=input_ids.device).expand(B, T)
+        padding = None
+        if attention_mask is not None and past == 0 and not bool(attention_mask.all()):
+            padding = attention_mask[:, -T:] == 0
+        mask = _causal_mask(attention_mask, B, T, past, input_ids.device)
+        x_BTD = self.embed(input_ids) * (self.config.hidden_size**0.5)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, position_ids, mask, padding, past_key_values)
+        x_BTD = self.norm(x_BTD[:, -logits_to_keep:] if logits_to_keep else x_BTD)
+        logits = F.linear(x_BTD, self.embed.weight)
+        loss = None
+        if labels is not None:
+            loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)  # type: ignore[arg-type]
+
+
+def _causal_mask(attention_mask: Tensor | None, B: int, T: int, past: int, device: torch.device) -> Tensor | None:
+    """``(B, 1, T, S)``, True where attention is allowed; ``None`` when plain causal attention is right."""
+    S = past + T
+    if attention_mask is None or (past == 0 and bool(attention_mask.all())):
+        if past == 0 or T == 1:
+            return None
+        attention_mask = torch.ones(B, S, device=device)
+    seen = attention_mask[:, None, None, :S].bool()
+    if T == 1:
+        return seen
+    causal = torch.ones(T, S, dtype=torch.bool, device=device).tril(past)
+    # A padding row attends to itself, or the softmax over nothing would be NaN.
+    return (seen & causal) | torch.eye(T, S, dtype=torch.bool, device=device)
+
+
+AutoConfig.register("evolvent", EvolventConfig, exist_ok=True)
+AutoModelForCausalLM.register(EvolventConfig, EvolventForCausalLM, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Watching a model work: rollouts, traces, diagnosis. Not here: decisions."""

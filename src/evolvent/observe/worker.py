@@ -1,0 +1,87 @@
+"""The judge's hands: a process that holds weights and answers prompts, and nothing else.
+
+It loads its libraries, locks itself in (`sandbox.isolate`), and only then reads the first byte from the judge. Weights and
+prompts come over a pipe, texts go back. Answers, probes and the secret never enter it. It has no network and no file.
+
+Not here: verification and statistics (`judge/`), which this process could not influence if it tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, BinaryIO
+
+import torch
+
+from evolvent import tasks
+from evolvent.errors import EvolventError
+from evolvent.models.codec import Codec, SqlCodec
+from evolvent.models.files import from_files, to_files
+from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.observe.rollout import rollout
+from evolvent.sandbox import frames
+from evolvent.sandbox.isolate import isolate
+from evolvent.tasks.base import Task
+
+MAX_MODELS = 8
+
+
+def _rehearse(task: Task) -> None:
+    """Run everything once: some libraries import late, and after isolation it would be too late."""
+    codec = SqlCodec(8)
+    model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
+    model, loaded = from_files(to_files(model, codec))
+    prompt = "-- from\nCREATE TABLE a (b INTEGER);\n-- to\n-- migration\n"
+    for kind in ({"kind": "direct"}, {"kind": "vote", "answers": 2}, {"kind": "retry", "answers": 2}):
+        rollout(model, loaded, task, kind, [prompt], 0)
+
+
+class _Worker:
+    """Models by handle, and the three requests."""
+
+    def __init__(self, task: Task, stream: BinaryIO) -> None:
+        self.task, self.stream = task, stream
+        self.models: dict[str, tuple[Any, Codec]] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        operation = request.get("op")
+        if operation == "load":
+            files = {name: frames.read_frame(self.stream, int(size)) for name, size in request["files"].items()}
+            if len(self.models) >= MAX_MODELS:
+                return {"error": f"more than {MAX_MODELS} models"}
+            self.models[request["handle"]] = from_files({n: d for n, d in files.items() if isinstance(d, bytes)})
+            return {"ok": True}
+        if operation == "drop":
+            self.models.pop(request["handle"], None)
+            return {"ok": True}
+        if operation == "rollout":
+            model, codec = self.models[request["handle"]]
+            out = rollout(model, codec, self.task, request["scaffold"], request["prompts"], int(request["seed"]))
+            return {"outputs": out.outputs, "tokens": out.tokens}
+        return {"error": f"unknown op {operation!r}"}
+
+
+def main() -> None:
+    """Serve frames on standard input until it ends."""
+    parser = argparse.ArgumentParser(prog="evolvent.observe.worker")
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--hidden", action="append", default=[])
+    arguments = parser.parse_args()
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    task = tasks.load(arguments.task)
+    _rehearse(task)
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    tier = isolate(hidden=arguments.hidden)
+    frames.write_json(sink, {"ready": True, "isolation": tier})
+    worker = _Worker(task, source)
+    while (request := frames.read_json(source)) is not None:
+        try:
+            answer = worker.answer(request)
+        except (EvolventError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as exc:
+            answer = {"error": f"{type(exc).__name__}: {exc}"[:500]}
+        frames.write_json(sink, answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,401 @@
+"""The story of a run: an incremental fold over its events.
+
+``Story.of(events)`` reads a run; ``add`` takes one event more, so a live page or a status line never starts again. It
+may stop anywhere: an empty ledger and a run cut off in the middle of a turn are stories too. Payload text is kept as it
+is and escaped where it is shown; a field that is missing or of another type counts as absent, so that one odd event
+cannot keep the rest from being read.
+
+Not here: decisions (the loop's folds make them), drawing (`page.py`, `terminal.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+
+from evolvent.report.rows import (
+    FUNNEL,
+    Attempt,
+    Cost,
+    DevScore,
+    Outcome,
+    Promotion,
+    Rollback,
+    Run,
+    SkillGain,
+    Standing,
+    Subgoal,
+    Turn,
+    Version,
+)
+from evolvent.types import Event, content_hash
+
+__all__ = ["Story"]
+
+Payload = Mapping[str, Any]
+
+_VERDICTS = {"accept": Outcome.ACCEPTED, "reject": Outcome.REJECTED, "abstain": Outcome.ABSTAINED}
+_REFUSED = (Outcome.REJECTED, Outcome.ABSTAINED, Outcome.SCREENED_OUT, Outcome.BUILD_FAILED)
+
+
+def _text(payload: Payload, name: str) -> str:
+    value = payload.get(name)
+    return value if isinstance(value, str) else "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def _whole(payload: Payload, name: str) -> int:
+    value = payload.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _table(payload: Payload, name: str) -> dict[str, Any]:
+    value = payload.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _counts(payload: Payload, name: str) -> dict[str, int]:
+    table = _table(payload, name)
+    return {key: _whole(table, key) for key in table}
+
+
+def _milliseconds(cost: Payload) -> int:
+    return _whole(cost, "seconds_ms") if "seconds_ms" in cost else 1000 * _whole(cost, "seconds")
+
+
+@dataclass
+class Story:
+    """What has happened so far. Rows are in the order of their events.
+
+    Attributes:
+        run: what the run was asked for.
+        versions: by candidate hash.
+        attempts: proposals by id.
+        diagnoses: plain diagnoses by hash.
+        turns: by number.
+        scores: dev scores of the champions, in order.
+        promotions: in order.
+        rollbacks: in order.
+        standing: later looks at the champion, in order.
+        subgoals: by id.
+        gains: seed against champion by skill, once reported.
+        champion: version that serves now.
+        seed_version: version that the run began with.
+        head: chain hash of the last event.
+        num_events: events read.
+        now_ns: wall clock of the last event, for people.
+    """
+
+    run: Run = field(default_factory=Run)
+    versions: dict[str, Version] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    diagnoses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    turns: dict[int, Turn] = field(default_factory=dict)
+    scores: list[DevScore] = field(default_factory=list)
+    promotions: list[Promotion] = field(default_factory=list)
+    rollbacks: list[Rollback] = field(default_factory=list)
+    standing: list[Standing] = field(default_factory=list)
+    subgoals: dict[str, Subgoal] = field(default_factory=dict)
+    gains: dict[str, SkillGain] = field(default_factory=dict)
+    champion: str = ""
+    seed_version: str = ""
+    head: str = ""
+    num_events: int = 0
+    now_ns: int = 0
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Self:
+        """The story of these events, in their order."""
+        story = cls()
+        for event in events:
+            story.add(event)
+        return story
+
+    def add(self, event: Event) -> None:
+        """Take in the next event. Kinds that a report does not show only move the head."""
+        self.head, self.num_events, self.now_ns = event.chain_hash, event.seq, event.time_ns
+        handler = _HANDLERS.get(event.kind)
+        if handler is not None:
+            handler(self, event.payload)
+        if event.kind == "run.started":
+            self.run = replace(self.run, run=event.run, started_ns=event.time_ns)
+        if (turn := self.turns.get(self.turn)) and (spent := _milliseconds(event.cost)):
+            self.turns[self.turn] = replace(turn, cost=turn.cost + Cost(milliseconds=spent))
+
+    @property
+    def turn(self) -> int:
+        """The latest turn, 0 before the first."""
+        return max(self.turns, default=0)
+
+    @property
+    def funnel(self) -> dict[str, int]:
+        """Totals over all builds: drawn, sampled, executed, correct, kept."""
+        return {name: sum(attempt.funnel.get(name, 0) for attempt in self.attempts.values()) for name in FUNNEL}
+
+    @property
+    def cost(self) -> Cost:
+        """Total over the turns."""
+        return sum((turn.cost for turn in self.turns.values()), Cost())
+
+    @property
+    def refused(self) -> list[Attempt]:
+        """Proposals that did not become champion: rejected, abstained, screened out or not built."""
+        return [attempt for attempt in self.attempts.values() if attempt.outcome in _REFUSED]
+
+    @property
+    def judged(self) -> list[Attempt]:
+        """Proposals for which the judge was asked, by slot."""
+        return sorted((a for a in self.attempts.values() if a.slot), key=lambda a: a.slot)
+
+    @property
+    def alpha_spent(self) -> Decimal:
+        """Error budget of harmful promotions spent so far: the sum of the slots' non-inferiority levels."""
+        total = Decimal(0)
+        for attempt in self.judged:
+            try:
+                level = Decimal(attempt.alpha_ni)
+            except InvalidOperation:
+                continue
+            total += level if level.is_finite() else 0
+        return total
+
+    @property
+    def isolation(self) -> list[str]:
+        """Tiers of the sandbox in which candidates ran, each once."""
+        return sorted({attempt.isolation for attempt in self.attempts.values() if attempt.isolation})
+
+    def count(self, *outcomes: Outcome) -> int:
+        """Proposals that ended in one of these ways."""
+        return sum(attempt.outcome in outcomes for attempt in self.attempts.values())
+
+    def update(self, attempt_id: str, **changes: Any) -> None:
+        """Change what is known of a proposal; an unknown id makes a row, so nothing is silently dropped."""
+        self.attempts[attempt_id] = replace(self.attempts.get(attempt_id, Attempt(id=attempt_id)), **changes)
+
+
+def _run_started(story: Story, payload: Payload) -> None:
+    story.run = replace(
+        story.run,
+        task=_text(payload, "task"),
+        goal=_table(payload, "goal"),
+        seed=_text(payload, "seed"),
+        plan_hash=_text(payload, "plan_hash"),
+        config=_table(payload, "config"),
+    )
+
+
+def _judge_sealed(story: Story, payload: Payload) -> None:
+    story.run = replace(story.run, commitment=_text(payload, "commitment"))
+
+
+def _seed_imported(story: Story, payload: Payload) -> None:
+    version = _text(payload, "version")
+    story.versions[version] = Version(
+        version=version, genome=_text(payload, "genome"), num_params=_whole(payload, "params")
+    )
+    story.seed_version = story.champion = version
+
+
+def _turn_started(story: Story, payload: Payload) -> None:
+    number = _whole(payload, "turn")
+    story.champion = _text(payload, "champion") or story.champion
+    story.turns[number] = Turn(turn=number, start=story.champion)
+
+
+def _turn_ended(story: Story, payload: Payload) -> None:
+    number, spent = _whole(payload, "turn"), _table(payload, "spent")
+    turn = story.turns.get(number, Turn(turn=number))
+    cost = replace(turn.cost, **{unit: _whole(spent, unit) for unit in ("flops", "tokens", "problems")})
+    story.turns[number] = replace(turn, end=_text(payload, "champion"), cost=cost, done=True)
+
+
+def _diagnosed(story: Story, payload: Payload) -> None:
+    weaknesses = payload.get("weaknesses")
+    for weakness in weaknesses if isinstance(weaknesses, list) else []:
+        if isinstance(weakness, dict):
+            story.diagnoses[content_hash(weakness)] = weakness
+    skills = _table(payload, "skills")
+    for skill in skills:
+        counts = _table(skills, skill)
+        story.scores.append(
+            DevScore(
+                turn=_whole(payload, "turn"),
+                champion=_text(payload, "champion"),
+                skill=skill,
+                n=_whole(counts, "n"),
+                correct=_whole(counts, "correct"),
+            )
+        )
+
+
+def _goal_opened(story: Story, payload: Payload) -> None:
+    name = _text(payload, "id")
+    story.subgoals[name] = Subgoal(
+        id=name,
+        skill=_text(payload, "skill"),
+        slice=_table(payload, "slice"),
+        reason=_text(payload, "reason"),
+        opened=story.turn,
+    )
+
+
+def _goal_ended(state: str) -> Callable[[Story, Payload], None]:
+    def handler(story: Story, payload: Payload) -> None:
+        name = _text(payload, "id")
+        goal = story.subgoals.get(name, Subgoal(id=name, skill=_text(payload, "skill")))
+        reason = _text(payload, "reason") or goal.reason
+        story.subgoals[name] = replace(goal, state=state, reason=reason, ended=story.turn)
+
+    return handler
+
+
+def _proposed(story: Story, payload: Payload) -> None:
+    proposal = _table(payload, "proposal")
+    story.update(
+        _text(payload, "id"),
+        turn=_whole(proposal, "turn"),
+        index=_whole(proposal, "index"),
+        operator=_text(proposal, "operator"),
+        params=_table(proposal, "params"),
+        parent=_text(proposal, "parent"),
+        diagnosis=story.diagnoses.get(_text(proposal, "diagnosis"), {}),
+        predicted_gain=_text(proposal, "predicted_gain"),
+        predicted_flops=_whole(proposal, "predicted_flops"),
+    )
+
+
+def _built(story: Story, payload: Payload) -> None:
+    name, version = _text(payload, "id"), _text(payload, "version")
+    story.update(name, outcome=Outcome.BUILT, version=version, funnel=_counts(payload, "funnel"))
+    attempt = story.attempts[name]
+    # A version built again (same bytes, say by the null operator) keeps its first place in the lineage.
+    story.versions.setdefault(
+        version,
+        Version(
+            version=version,
+            parents=(attempt.parent,) if attempt.parent else (),
+            genome=_text(payload, "genome"),
+            turn=attempt.turn,
+            operator=attempt.operator,
+            attempt=name,
+        ),
+    )
+
+
+def _build_failed(story: Story, payload: Payload) -> None:
+    reason = ": ".join(part for part in (_text(payload, "error"), _text(payload, "message")) if part)
+    story.update(_text(payload, "id"), outcome=Outcome.BUILD_FAILED, reason=reason)
+
+
+def _screened(story: Story, payload: Payload) -> None:
+    screen = {name: _whole(payload, name) for name in ("n", "wins", "losses")}
+    passed = payload.get("passed") is True
+    reason = "" if passed else f"screen: {screen['wins']} won, {screen['losses']} lost of {screen['n']}"
+    outcome = Outcome.SCREENED if passed else Outcome.SCREENED_OUT
+    story.update(_text(payload, "id"), outcome=outcome, screen=screen, reason=reason)
+
+
+def _slot_opened(story: Story, payload: Payload) -> None:
+    story.update(
+        _text(payload, "id"),
+        outcome=Outcome.AT_JUDGE,
+        slot=_whole(payload, "slot"),
+        alpha_sup=_text(payload, "alpha_sup"),
+        alpha_ni=_text(payload, "alpha_ni"),
+    )
+
+
+def _verdict(story: Story, payload: Payload) -> None:
+    story.update(
+        _text(payload, "id"),
+        outcome=_VERDICTS.get(_text(payload, "decision"), Outcome.ABSTAINED),
+        reason=_text(payload, "reason"),
+        slot=_whole(payload, "slot"),
+        evidence=_text(payload, "evidence"),
+        isolation=_text(payload, "isolation"),
+    )
+
+
+def _promoted(story: Story, payload: Payload) -> None:
+    promotion = Promotion(
+        turn=story.turn,
+        version=_text(payload, "version"),
+        parent=_text(payload, "parent"),
+        attempt=_text(payload, "id"),
+        forced=payload.get("forced") is True,
+        by=_text(payload, "by"),
+        clause=_text(payload, "clause"),
+    )
+    story.promotions.append(promotion)
+    story.champion = promotion.version
+    if promotion.attempt in story.attempts:
+        story.update(promotion.attempt, outcome=Outcome.FORCED if promotion.forced else Outcome.PROMOTED)
+
+
+def _rejected(story: Story, payload: Payload) -> None:
+    name = _text(payload, "id")
+    attempt = story.attempts.get(name, Attempt(id=name))
+    # The judge's or the screen's own word is finer than "rejected": keep it.
+    outcome = attempt.outcome if attempt.outcome in _REFUSED else Outcome.REJECTED
+    story.update(name, outcome=outcome, reason=attempt.reason or _text(payload, "reason"))
+
+
+def _standing_checked(story: Story, payload: Payload) -> None:
+    story.standing.append(
+        Standing(
+            turn=story.turn,
+            champion=_text(payload, "champion"),
+            reference=_text(payload, "reference"),
+            alarm=payload.get("alarm") is True,
+            evidence=_text(payload, "evidence"),
+            alpha=_text(payload, "alpha"),
+        )
+    )
+
+
+def _rolled_back(story: Story, payload: Payload) -> None:
+    source, target = _text(payload, "from"), _text(payload, "to")
+    story.rollbacks.append(
+        Rollback(
+            turn=story.turn, source=source, target=target, reason=_text(payload, "reason"), by=_text(payload, "by")
+        )
+    )
+    story.champion = target
+
+
+def _reported(story: Story, payload: Payload) -> None:
+    skills = _table(payload, "skills")
+    for skill in skills:
+        counts = _counts(skills, skill)
+        names = ("n", "seed_correct", "champion_correct", "wins", "losses")
+        story.gains[skill] = SkillGain(skill=skill, **{name: counts.get(name, 0) for name in names})
+
+
+def _run_stopped(story: Story, payload: Payload) -> None:
+    story.run = replace(story.run, stopped=_text(payload, "reason"))
+
+
+_HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
+    "build.failed": _build_failed,
+    "built": _built,
+    "diagnosed": _diagnosed,
+    "goal.abandoned": _goal_ended("abandoned"),
+    "goal.closed": _goal_ended("closed"),
+    "goal.opened": _goal_opened,
+    "judge.sealed": _judge_sealed,
+    "promoted": _promoted,
+    "proposed": _proposed,
+    "rejected": _rejected,
+    "reported": _reported,
+    "rolled_back": _rolled_back,
+    "run.started": _run_started,
+    "run.stopped": _run_stopped,
+    "screened": _screened,
+    "seed.imported": _seed_imported,
+    "slot.opened": _slot_opened,
+    "standing.checked": _standing_checked,
+    "turn.ended": _turn_ended,
+    "turn.started": _turn_started,
+    "verdict": _verdict,
+}

@@ -1,0 +1,213 @@
+"""Numbers and names in the words of a report, the same on the page and on the terminal.
+
+Everything that came out of the ledger passes `clean`: control characters (a terminal would obey them) and direction
+marks (they make text read as what it is not) become a visible sign.
+
+Not here: escaping for HTML (`svg.py` and the template's autoescape) or for rich (`terminal.py` uses plain `Text`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from evolvent.report.rows import Attempt, Outcome, SkillGain
+from evolvent.report.story import Story
+
+__all__ = [
+    "because",
+    "clean",
+    "date",
+    "flops",
+    "headline",
+    "interval",
+    "number",
+    "pairs",
+    "percent",
+    "points",
+    "seconds",
+    "short",
+    "stage_words",
+    "summary",
+]
+
+_MINUS = "\u2212"
+_CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def clean(text: object, limit: int = 300) -> str:
+    """Text that is safe to lay out: no control or direction characters, at most `limit` characters."""
+    raw = " ".join(str(text).split())
+    shown = "".join("\ufffd" if unicodedata.category(char) in _CONTROL else char for char in raw[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "\u2026"
+
+
+def short(name: str) -> str:
+    """The first eight characters of a hash."""
+    return clean(name, 300)[:8]
+
+
+def number(value: object) -> float | None:
+    """A finite number from an int or decimal text, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if abs(found) < float("inf") else None
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.714 as ``71.4 %``."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def points(share: float, digits: int = 1) -> str:
+    """A difference of shares in percentage points, signed: ``+5.4``."""
+    value = round(100 * share, digits)
+    return f"{'+' if value > 0 else _MINUS if value < 0 else ''}{abs(value):.{digits}f}"
+
+
+def interval(pair: tuple[float, float] | None) -> str:
+    """A pair of differences as ``+3.3 to +7.5``."""
+    return f"{points(pair[0])} to {points(pair[1])}" if pair else "counts contradict each other"
+
+
+def flops(value: int) -> str:
+    """Floating-point operations with a prefix: ``1.24 PFLOP``."""
+    for size, prefix in ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M")):
+        if value >= size:
+            return f"{value / size:.3g}\u00a0{prefix}FLOP"
+    return f"{value}\u00a0FLOP"
+
+
+def seconds(milliseconds: int) -> str:
+    """A duration: ``850 ms``, ``42 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    if milliseconds < 1000:
+        return f"{milliseconds}\u00a0ms"
+    total = round(milliseconds / 1000)
+    if total < 60:
+        return f"{total}\u00a0s"
+    if total < 3600:
+        return f"{total // 60}\u00a0min {total % 60:02d}\u00a0s"
+    return f"{total // 3600}\u00a0h {total % 3600 // 60:02d}\u00a0min"
+
+
+def date(time_ns: int) -> str:
+    """A wall clock as a UTC date and minute; empty for none."""
+    if not 0 < time_ns < 4 * 10**18:
+        return ""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def pairs(table: Mapping[str, Any], limit: int = 160) -> str:
+    """A flat table as ``count=512, tier=rebuild``."""
+    return clean(", ".join(f"{key}={_plain(value)}" for key, value in table.items()), limit)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}={_plain(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_plain(item) for item in value) + "]"
+    return str(value)
+
+
+def because(attempt: Attempt) -> str:
+    """The diagnosis that a proposal answers, in words; empty if it answers none."""
+    found = attempt.diagnosis
+    if not found:
+        return ""
+    where = clean(found.get("skill", ""), 60)
+    if isinstance(found.get("slice"), dict) and found["slice"]:
+        where += f" ({pairs(found['slice'])})"
+    said = f"{where}: {clean(found.get('failures', '?'), 12)} of {clean(found.get('n', '?'), 12)} failed"
+    cause = clean(found.get("cause", ""), 200)
+    return f"{said}. {cause}" if cause else said
+
+
+def stage_words(stage: Mapping[str, Any]) -> str:
+    """What a stage of the judge asks, in words."""
+    name, skill = clean(stage.get("name", ""), 80), clean(stage.get("skill", ""), 40)
+    against = clean(stage.get("against", ""), 40)
+    if name == "superiority":
+        return f"Better on {skill}?" if skill else "Better?"
+    if name.startswith("ni:"):
+        return f"No loss on {skill} vs {against}?"
+    if name.startswith("standing:"):
+        return f"Worse on {skill} by now?"
+    return name
+
+
+def headline(story: Story) -> str:
+    """The verdict on the run in one sentence."""
+    gain = _target(story)
+    if gain is None:
+        return _unfinished(story)
+    skill, pair = clean(gain.skill, 40), gain.interval
+    span = f"from {percent(gain.before)} to {percent(gain.after)}"
+    amount = points(abs(gain.gain)).lstrip("+")
+    if pair and pair[0] > 0:
+        return f"{skill} rose by {amount} points, {span}."
+    if pair and pair[1] < 0:
+        return f"{skill} fell by {amount} points, {span}."
+    return f"No proven change on {skill}: {points(gain.gain)} points, {span}."
+
+
+def summary(story: Story) -> list[str]:
+    """The sentences below the headline: interval, other skills, what was refused, what a person overrode."""
+    said: list[str] = []
+    gain = _target(story)
+    if gain is not None:
+        said.append(f"95 % interval of the gain: {interval(gain.interval)} points, on {gain.n:,} sealed problems.")
+    for other in story.gains.values():
+        if other is not gain:
+            said.append(f"{clean(other.skill, 40)}: {points(other.gain)} points ({interval(other.interval)}).")
+    if story.attempts:
+        proven = story.count(Outcome.PROMOTED)
+        said.append(f"Of {_several(len(story.attempts), 'proposal')}, {proven} {_was(proven)} proven and promoted{_refusals(story)}.")
+    forced = [promotion for promotion in story.promotions if promotion.forced]
+    if forced:
+        who = ", ".join(sorted({clean(promotion.by, 60) or "unknown" for promotion in forced}))
+        said.append(f"{_several(len(forced), 'promotion')} forced by {who}, outside the error guarantee.")
+    if story.rollbacks:
+        said.append(f"{_several(len(story.rollbacks), 'promotion')} rolled back.")
+    return said
+
+
+def _target(story: Story) -> SkillGain | None:
+    wanted = str(story.run.goal.get("skill", ""))
+    return story.gains.get(wanted) or next(iter(story.gains.values()), None)
+
+
+def _unfinished(story: Story) -> str:
+    if not story.num_events:
+        return "Nothing has happened yet."
+    if story.run.stopped is not None:
+        return f"Stopped before the sealed report: {clean(story.run.stopped, 120)}."
+    if not story.turns:
+        return "The run has started; its first turn has not."
+    state = "has ended" if story.turns[story.turn].done else "is under way"
+    return f"Turn {story.turn} {state}. The sealed problems have not been opened."
+
+
+def _refusals(story: Story) -> str:
+    kinds = (
+        (Outcome.REJECTED, "rejected by the judge"),
+        (Outcome.ABSTAINED, "left undecided"),
+        (Outcome.SCREENED_OUT, "screened out"),
+        (Outcome.BUILD_FAILED, "failed to build"),
+    )
+    parts = [f"{count} {words}" for outcome, words in kinds if (count := story.count(outcome))]
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"

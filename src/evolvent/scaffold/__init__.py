@@ -1,0 +1,1 @@
+"""Reasoning programs around a model: direct, vote, execute-reflect-retry. They are handed what they run."""

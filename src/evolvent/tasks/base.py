@@ -1,0 +1,63 @@
+"""What a task owes the loop.
+
+A task makes problems and verifies outputs. The best verifiers are intrinsic: they need the problem and nothing else, so
+that self-made training data needs no oracle.
+
+Not here: reference answers. A task that has some keeps them in a module of its own (`reference.py`), which only seed
+training and a benchmark's declared oracle arm may import (a test enforces it).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Protocol
+
+from evolvent.types import Problem, Score
+
+
+class Task(Protocol):
+    """The contract, owed by every implementer; `evolvent.testing` holds the exam.
+
+    Attributes:
+        name: registered name, or ``module:function``.
+        skills: pooled skills; the plan names one as target and protects some.
+        axes: difficulty axes that a challenger may set, each with its values from easy to hard; may be empty.
+        max_output_tokens: room that an answer needs.
+        intrinsic: `verify` reads no answer, so that it may also filter self-made training data.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def skills(self) -> tuple[str, ...]: ...
+    @property
+    def axes(self) -> Mapping[str, tuple[str, ...]]: ...
+    @property
+    def max_output_tokens(self) -> int: ...
+    @property
+    def intrinsic(self) -> bool: ...
+
+    def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
+        """`count` fresh problems of one pooled skill; the same generator state gives the same problems."""
+        ...
+
+    def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
+        """`count` fresh problems at one cell of the axes (axis name -> value); unnamed axes are drawn."""
+        ...
+
+    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
+        """Score one output; never raises for any output text. `probe_seed` draws hidden probes."""
+        ...
+
+    def feedback(self, prompt: str, output: str) -> str | None:
+        """What a scratch run of `output` complains of, from the prompt alone; ``None`` if it runs or nothing can be run."""
+        ...
+
+    def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
+        """For the cycle check: a prompt that asks for the way back and the answer expected; ``None`` if there is none."""
+        ...
+
+    def well_posed(self, problem: Problem) -> bool:
+        """A problem made by a model or a person can be verified at all."""
+        ...
