@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from evolvent import registry
+from evolvent import tasks
 from evolvent.errors import EvolventError, SandboxError, UsageError
 from evolvent.judge.bench import Bench, Block, ItemSource
 from evolvent.judge.folder import JudgeFolder
@@ -256,10 +256,15 @@ def main() -> None:
     # Frames own the real standard output; what a task prints must not land between them.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    make = registry.resolve(options.task) if ":" in options.task else registry.load(registry.TASKS, options.task)
-    task = make()
+    task = tasks.load(options.task)
     folder = JudgeFolder(options.folder.resolve(), secret)
-    worker = [sys.executable, *([] if options.worker.endswith(".py") else ["-m"]), options.worker]
+    worker = [
+        sys.executable,
+        *([] if options.worker.endswith(".py") else ["-m"]),
+        options.worker,
+        "--task",
+        options.task,
+    ]
     with Bench(task, Store(options.store), worker, hidden=[folder.root], threads=options.threads) as bench:
         server = JudgeServer(
             folder,

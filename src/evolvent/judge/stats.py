@@ -141,16 +141,22 @@ def futility_path(differences: ArrayLike, smallest_gain: float, discordance: flo
     return _bet_path(smallest_gain - _checked(differences), [stake])
 
 
-def spend_epochs(slot: ArrayLike) -> Floats:
+def spend_epochs(slot: ArrayLike, first_epoch: int = _FIRST_EPOCH) -> Floats:
     """Share of the error budget that a slot (from 1) may spend: doubling epochs. All shares sum to 1.
 
+    Args:
+        slot: number of the slot, from 1.
+        first_epoch: slots of the first epoch, which share half of the budget: the fewer, the larger the first levels.
+
     Raises:
-        ValueError: a slot below 1.
+        ValueError: a slot or the first epoch is below 1.
     """
     k = _checked_slots(slot)
-    # Epoch j holds slots 100 (2^j - 1) + 1 .. 100 (2^(j+1) - 1). frexp is exact where log2 is not.
-    epoch = np.frexp((k - 1) // _FIRST_EPOCH + 1)[1] - 1.0
-    return 1 / ((epoch + 1) * (epoch + 2) * _FIRST_EPOCH * 2.0**epoch)
+    if first_epoch < 1:
+        raise ValueError(f"first_epoch: expected at least 1, got {first_epoch}")
+    # Epoch j holds slots M (2^j - 1) + 1 .. M (2^(j+1) - 1). frexp is exact where log2 is not.
+    epoch = np.frexp((k - 1) // first_epoch + 1)[1] - 1.0
+    return 1 / ((epoch + 1) * (epoch + 2) * first_epoch * 2.0**epoch)
 
 
 def spend_javanmard(slot: ArrayLike) -> Floats:

@@ -23,13 +23,6 @@ from evolvent.report.words import clean, number, percent, points, stage_words
 __all__ = ["bar", "evidence_chart", "evidence_range", "forest", "funnel_chart", "score_chart"]
 
 _SERIES = 4  # colour classes s0 .. s3; more skills share the last
-_FUNNEL_WORDS = {
-    "drawn": "drawn",
-    "sampled": "sampled",
-    "executed": "executed",
-    "correct": "correct",
-    "kept": "kept",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +85,9 @@ def _series(scores: Sequence[DevScore], x: Scale, y: Scale, colour: int) -> list
     line = [(x(s.turn), y(s.rate)) for s in scores]
     parts = [path([*upper, *lower], f"band s{colour}", closed=True), path(line, f"line s{colour}")]
     if len(scores) == 1:
-        parts[0] = shape("line", x1=upper[0][0], x2=upper[0][0], y1=upper[0][1], y2=lower[0][1], class_=f"whisker s{colour}")
+        parts[0] = shape(
+            "line", x1=upper[0][0], x2=upper[0][0], y1=upper[0][1], y2=lower[0][1], class_=f"whisker s{colour}"
+        )
     if len(scores) <= 40:
         parts += [shape("circle", cx=place[0], cy=place[1], r=3, class_=f"dot s{colour}") for place in line]
     return parts
@@ -146,13 +141,16 @@ def funnel_chart(story: Story, width: int) -> Markup:
     for i, name in enumerate(FUNNEL):
         y, count = i * row + 6, counts[name]
         before = counts[FUNNEL[i - 1]] if i else 0
-        parts.append(text((left - 12, y + 18), _FUNNEL_WORDS[name], "t", "end"))
+        parts.append(text((left - 12, y + 18), name, "t", "end"))
         parts.append(shape("rect", x=left, y=y, width=right - left, height=26, rx=3, class_="trough"))
-        parts.append(shape("rect", x=left, y=y, width=(right - left) * count / most, height=26, rx=3, class_=f"bar b{i}"))
+        parts.append(
+            shape("rect", x=left, y=y, width=(right - left) * count / most, height=26, rx=3, class_=f"bar b{i}")
+        )
         parts.append(text((right + 10, y + 18), f"{count:,}", "t strong num"))
         if before:
-            parts.append(text((width, y + 18), percent(count / before, 0), "t soft num", "end"))
-    desc = ", ".join(f"{counts[name]:,} {_FUNNEL_WORDS[name]}" for name in FUNNEL)
+            share = percent(count / before, 0) if count <= before else f"{count / before:.1f} each"
+            parts.append(text((width, y + 18), share, "t soft num", "end"))
+    desc = ", ".join(f"{counts[name]:,} {name}" for name in FUNNEL)
     return drawing(width, len(FUNNEL) * row + 6, "Verification funnel", desc, parts)
 
 
@@ -192,14 +190,15 @@ def evidence_range(stages: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 def evidence_chart(stage: Mapping[str, Any], low: float, high: float) -> Markup:
     """Log e-value against items, with the line that it has to reach."""
-    width, height = 168.0, 104.0
+    width, height = 160.0, 100.0
     points_, limit = evidence_path(stage), number(stage.get("threshold_log_e"))
     last = max((n for n, _ in points_), default=1.0)
     x = Scale(low=0, high=last, start=2, end=width - 6)
-    y = Scale(low=low, high=high, start=height - 16, end=4)
+    y = Scale(low=low, high=high, start=height - 16, end=12)
     parts = [shape("line", x1=0, x2=width, y1=y(0), y2=y(0), class_="zero")]
     if limit is not None:
         parts.append(shape("line", x1=0, x2=width, y1=y(limit), y2=y(limit), class_="limit"))
+        parts.append(text((0, y(limit) - 4), f"{limit:.1f}", "t tiny soft"))
     outcome = clean(stage.get("outcome", ""), 20)
     kind = {"proven": "up", "futile": "down", "inferior": "down"}.get(outcome, "unclear")
     line = [(x(0), y(0)), *((x(n), y(min(max(log_e, low), high))) for n, log_e in points_)]

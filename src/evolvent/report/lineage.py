@@ -1,7 +1,7 @@
 """The lineage as a list that grows downwards: who came from whom, what was promoted, what was taken back.
 
-The champions stand on the trunk; each refused version hangs beside it. One row a version and a row for each rollback, so
-the graph is as readable with two hundred versions as with five, on a phone too.
+The champions stand on the trunk; each refused version hangs beside it. One row a version and a row for each rollback,
+so the graph is as readable with two hundred versions as with five, on a phone too.
 
 Not here: what the rows say beside the graph (the template).
 """
@@ -9,6 +9,7 @@ Not here: what the rows say beside the graph (the template).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from markupsafe import Markup
@@ -55,19 +56,22 @@ def nodes(story: Story, limit: int = 120) -> list[Node]:
     """The rows from oldest to newest; beyond `limit` rows only champions and the newest refused ones."""
     forced = {promotion.version for promotion in story.promotions if promotion.forced}
     proven = {promotion.version for promotion in story.promotions} - forced
-    found: list[tuple[int, int, Node]] = []
+    found: list[tuple[tuple[int, int, int], Node]] = []
     for i, entry in enumerate(story.versions.values()):
         kind: Kind = "refused"
         if entry.version == story.seed_version:
             kind = "seed"
         elif entry.version in proven or entry.version in forced:
             kind = "forced" if entry.version in forced else "promoted"
-        # Within a turn the promoted version comes last, so that the trunk runs past those who lost to it.
-        found.append((entry.turn, i + (10**6 if kind in ("promoted", "forced") else 0), _node(kind, entry)))
+        # Within a turn: those who lost, then the winner, so that the trunk runs past them; its own children below it.
+        younger = any(p in story.versions and story.versions[p].turn == entry.turn for p in entry.parents)
+        rank = (2 if younger else 0) if kind == "refused" else 1
+        node = Node(kind=kind, version=entry.version, row=0, entry=entry)
+        found.append(((entry.turn, rank, i), node))
     for i, rollback in enumerate(story.rollbacks):
         node = Node(kind="back", version=rollback.target, row=0, rollback=rollback)
-        found.append((rollback.turn, 2 * 10**6 + i, node))
-    ordered = [node for _, _, node in sorted(found, key=lambda item: item[:2])]
+        found.append(((rollback.turn, 3, i), node))
+    ordered = [node for _, node in sorted(found, key=lambda item: item[0])]
     spare = max(limit - sum(node.on_trunk for node in ordered), 0)
     refused = [node for node in ordered if not node.on_trunk]
     left_out = {node.version for node in refused[: max(len(refused) - spare, 0)]}
@@ -75,25 +79,25 @@ def nodes(story: Story, limit: int = 120) -> list[Node]:
     return [Node(kind=n.kind, version=n.version, row=i, entry=n.entry, rollback=n.rollback) for i, n in enumerate(kept)]
 
 
-def _node(kind: Kind, entry: Version) -> Node:
-    return Node(kind=kind, version=entry.version, row=0, entry=entry)
-
-
 def gutter(rows: list[Node]) -> Markup:
     """The graph beside the rows."""
     parts: list[Markup] = []
     places = {node.version: node for node in rows if node.entry is not None}
     trunk = [node for node in rows if node.on_trunk]
-    for upper, lower in zip(trunk, trunk[1:], strict=False):
-        parts.append(shape("line", x1=_TRUNK, x2=_TRUNK, y1=_y(upper), y2=_y(lower), class_="trunk"))
+    for upper, lower in pairwise(trunk):
+        parts.append(shape("line", x1=_TRUNK, x2=_TRUNK, y1=_y(upper), y2=_y(lower), class_=_trunk(upper)))
     last = trunk[-1] if trunk else None
     if last is not None and rows[-1] is not last:
-        parts.append(shape("line", x1=_TRUNK, x2=_TRUNK, y1=_y(last), y2=_y(rows[-1]) - ROW / 2, class_="trunk"))
+        parts.append(shape("line", x1=_TRUNK, x2=_TRUNK, y1=_y(last), y2=_y(rows[-1]) - ROW / 2, class_=_trunk(last)))
     for node in rows:
         parts.append(_edge(node, rows, places))
     parts += [_dot(node) for node in rows]
     names = ", ".join(f"{short(node.version)} {node.kind}" for node in rows)
-    return drawing(_WIDTH, ROW * len(rows), "Lineage", names, parts, "gutter")
+    return drawing(_WIDTH, ROW * len(rows), "Lineage", names, parts, class_="gutter")
+
+
+def _trunk(upper: Node) -> str:
+    return "trunk forced" if upper.kind == "forced" else "trunk"
 
 
 def _edge(node: Node, rows: list[Node], places: dict[str, Node]) -> Markup:

@@ -33,7 +33,7 @@ FUNNEL = ("drawn", "sampled", "executed", "correct", "kept")
 
 
 class Outcome(StrEnum):
-    """How far a proposal came; the order is the order of a turn."""
+    """How far a proposal came."""
 
     PROPOSED = "proposed"
     BUILD_FAILED = "build failed"

@@ -56,8 +56,7 @@ def _table(payload: Payload, name: str) -> dict[str, Any]:
 
 
 def _counts(payload: Payload, name: str) -> dict[str, int]:
-    table = _table(payload, name)
-    return {key: _whole(table, key) for key in table}
+    return {key: _whole(_table(payload, name), key) for key in _table(payload, name)}
 
 
 def _milliseconds(cost: Payload) -> int:

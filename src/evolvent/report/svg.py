@@ -38,7 +38,7 @@ def shape(name: str, content: Markup | str = "", **attributes: object) -> Markup
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), written, escape(content))
 
 
-def drawing(width: float, height: float, title: str, desc: str, parts: Sequence[Markup], class_: str = "") -> Markup:
+def drawing(width: float, height: float, title: str, desc: str, parts: Sequence[Markup], *, class_: str = "") -> Markup:
     """An SVG with a title and a description for those who do not see it. Scales down, never up."""
     inner = [shape("title", title), shape("desc", desc), *parts]
     return shape(
@@ -60,7 +60,9 @@ def text(at: Point, content: str, class_: str = "t", anchor: str = "start") -> M
 
 def path(points: Sequence[Point], class_: str, closed: bool = False) -> Markup:
     """Straight lines through the points."""
-    steps = " ".join(f"{'M' if i == 0 else 'L'}{_fixed(float(x))} {_fixed(float(y))}" for i, (x, y) in enumerate(points))
+    steps = " ".join(
+        f"{'M' if i == 0 else 'L'}{_fixed(float(x))} {_fixed(float(y))}" for i, (x, y) in enumerate(points)
+    )
     return shape("path", d=steps + (" Z" if closed else ""), class_=class_)
 
 

@@ -29,11 +29,13 @@ __all__ = [
     "points",
     "seconds",
     "short",
+    "span",
     "stage_words",
     "summary",
 ]
 
 _MINUS = "\u2212"
+_PENDING = (Outcome.PROPOSED, Outcome.BUILT, Outcome.SCREENED, Outcome.AT_JUDGE, Outcome.ACCEPTED)
 _CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -63,6 +65,11 @@ def number(value: object) -> float | None:
 def percent(share: float, digits: int = 1) -> str:
     """0.714 as ``71.4 %``."""
     return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def span(pair: tuple[float, float]) -> str:
+    """An interval of shares, in percent: ``35.3 \u2013 41.4``."""
+    return f"{100 * pair[0]:.1f}\u2009\u2013\u2009{100 * pair[1]:.1f}"
 
 
 def points(share: float, digits: int = 1) -> str:
@@ -148,13 +155,13 @@ def headline(story: Story) -> str:
     if gain is None:
         return _unfinished(story)
     skill, pair = clean(gain.skill, 40), gain.interval
-    span = f"from {percent(gain.before)} to {percent(gain.after)}"
+    change = f"from {percent(gain.before)} to {percent(gain.after)}"
     amount = points(abs(gain.gain)).lstrip("+")
     if pair and pair[0] > 0:
-        return f"{skill} rose by {amount} points, {span}."
+        return f"Up {amount} points on {skill}, {change}."
     if pair and pair[1] < 0:
-        return f"{skill} fell by {amount} points, {span}."
-    return f"No proven change on {skill}: {points(gain.gain)} points, {span}."
+        return f"Down {amount} points on {skill}, {change}."
+    return f"No proven change on {skill}: {points(gain.gain)} points, {change}."
 
 
 def summary(story: Story) -> list[str]:
@@ -163,12 +170,16 @@ def summary(story: Story) -> list[str]:
     gain = _target(story)
     if gain is not None:
         said.append(f"95 % interval of the gain: {interval(gain.interval)} points, on {gain.n:,} sealed problems.")
+        wanted = story.run.goal.get("gain_points")
+        if isinstance(wanted, int):
+            said.append(f"The goal was {points(wanted / 100, 0)} points.")
     for other in story.gains.values():
         if other is not gain:
             said.append(f"{clean(other.skill, 40)}: {points(other.gain)} points ({interval(other.interval)}).")
     if story.attempts:
         proven = story.count(Outcome.PROMOTED)
-        said.append(f"Of {_several(len(story.attempts), 'proposal')}, {proven} {_was(proven)} proven and promoted{_refusals(story)}.")
+        total = _several(len(story.attempts), "proposal")
+        said.append(f"Of {total}, {proven} {_was(proven)} proven and promoted{_refusals(story)}.")
     forced = [promotion for promotion in story.promotions if promotion.forced]
     if forced:
         who = ", ".join(sorted({clean(promotion.by, 60) or "unknown" for promotion in forced}))
@@ -202,6 +213,8 @@ def _refusals(story: Story) -> str:
         (Outcome.BUILD_FAILED, "failed to build"),
     )
     parts = [f"{count} {words}" for outcome, words in kinds if (count := story.count(outcome))]
+    if pending := story.count(*_PENDING):
+        parts.append(f"{pending} under way")
     return f"; {', '.join(parts)}" if parts else ""
 
 

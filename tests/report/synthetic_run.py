@@ -122,7 +122,9 @@ class Synthetic:
         self.log.add("judge.sealed", {"commitment": digest("secret")})
         imported = {"version": self.champion, "genome": digest("g0"), "model": digest("m0"), "params": 3_150_000}
         self.log.add("seed.imported", imported)
-        self.log.add("goal.opened", {"id": "G1", "skill": "multi", "slice": {"changes": "3"}, "reason": "weakest slice"})
+        self.log.add(
+            "goal.opened", {"id": "G1", "skill": "multi", "slice": {"changes": "3"}, "reason": "weakest slice"}
+        )
 
     def _turn(self, turn: int) -> None:
         log, rng = self.log, self.rng
@@ -132,17 +134,28 @@ class Synthetic:
             low="0.66", high="0.81", errors={"lost_rows": 40, "syntax": 12},
             cause=self.name or "Rebuilt tables lose rows when a column is renamed in the same step.",
         )  # fmt: skip
-        skills = {k: {"n": 400, "correct": sum(rng.random() < rate for _ in range(400))} for k, rate in self.rates.items()}
+        skills = {
+            k: {"n": 400, "correct": sum(rng.random() < rate for _ in range(400))} for k, rate in self.rates.items()
+        }
         diagnosed = {"turn": turn, "champion": self.champion, "traces": digest("t", turn), "skills": skills}
         log.add("diagnosed", {**diagnosed, "weaknesses": [weakness.plain()]}, seconds=41)
         if turn == 2:
-            log.add("goal.opened", {"id": "G2", "skill": "multi", "slice": {"tier": "rebuild"}, "reason": "rows get lost"})
+            log.add(
+                "goal.opened", {"id": "G2", "skill": "multi", "slice": {"tier": "rebuild"}, "reason": "rows get lost"}
+            )
         spent = {"flops": 0, "tokens": 0, "problems": 0}
+        self.parent = self.champion
         for index, plan in enumerate(p for p in PLANS if p["turn"] == turn):
             self._attempt(turn, index, plan, weakness.hash, spent)
         if turn == 3 and self.before_forced:
             former, self.rates = self.before_forced
-            check = {"champion": self.champion, "reference": former, "alarm": True, "evidence": digest("st"), "alpha": "0.01"}
+            check = {
+                "champion": self.champion,
+                "reference": former,
+                "alarm": True,
+                "evidence": digest("st"),
+                "alpha": "0.01",
+            }
             log.add("standing.checked", check)
             log.add("rolled_back", {"from": self.champion, "to": former, "reason": "inferior:single", "by": "standing"})
             self.champion = former
@@ -156,7 +169,7 @@ class Synthetic:
         name, version = f"{turn}.{index}", digest("v", turn, index)
         proposal = Proposal(
             turn=turn, index=index, operator=self.name or plan["op"], params={} if plan["op"] == "null" else PARAMS,
-            parent=self.champion, diagnosis="" if plan["op"] == "null" else weakness, seed=3,
+            parent=self.parent, diagnosis="" if plan["op"] == "null" else weakness, seed=3,
             predicted_gain=dec(max(plan["gain"], 0) * 100), predicted_flops=6 * 10**14,
         )  # fmt: skip
         log.add("proposed", {"proposal": proposal.plain(), "id": name})
@@ -204,7 +217,14 @@ class Synthetic:
             self.log.add("rejected", {"id": name, "version": version, "reason": end})
 
     def _promote(self, name: str, version: str, *, forced: bool, by: str, clause: str) -> None:
-        payload = {"version": version, "parent": self.champion, "id": name, "forced": forced, "by": by, "clause": clause}
+        payload = {
+            "version": version,
+            "parent": self.champion,
+            "id": name,
+            "forced": forced,
+            "by": by,
+            "clause": clause,
+        }
         self.log.add("promoted", payload)
         self.champion = version
 

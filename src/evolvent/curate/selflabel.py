@@ -1,0 +1,207 @@
+"""Challenger-made problems and the answers that the model itself found, kept only when they are verified.
+
+The challenger knows the task's difficulty axes. It tries a few problems of each cell, then spends the budget on cells where
+the success rate is near its target: neither rare nor certain. The model samples several answers a problem; what the
+filter passes becomes training data. No reference answer exists anywhere in this process.
+
+Filters: ``verified`` (the task's verifier, if it reads no answer), ``cycle`` (the model maps its answer back; for tasks
+whose verifier computes the answer), and the control arms ``none`` (all) and ``random`` (answers of other problems).
+
+Not here: training, and the decision whether it helped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolvent import tasks
+from evolvent.errors import JobFailed
+from evolvent.jobs import JobContext
+from evolvent.models.codec import Codec
+from evolvent.models.files import from_files, num_parameters
+from evolvent.models.sampler import Sampled, sample
+from evolvent.tasks.base import Task
+from evolvent.types import Problem, derive_seed
+
+PROBE_PROBLEMS = 8  # per cell: enough to tell rare from certain, not more
+TEMPERATURE = 0.7
+WIDTH = 0.22  # how far, in success rate, a cell may lie from the target before it gets little
+EASY_SHARE = 0.25  # of problems that all samples solved: they teach little but keep what is known
+FILTERS = ("verified", "cycle", "none", "random")
+
+
+@dataclass
+class Funnel:
+    """What became of the challenger's problems, in whole numbers."""
+
+    drawn: int = 0
+    sampled: int = 0
+    executed: int = 0
+    correct: int = 0
+    kept: int = 0
+    tokens: int = 0
+    cells: dict[str, list[int]] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """A model at work on a task."""
+
+    task: Task
+    model: Any
+    codec: Codec
+    filter: str
+
+    def sample(self, problems: Sequence[Problem], k: int, temperature: float, seed: int) -> Sampled:
+        return sample(
+            self.model,
+            self.codec,
+            [problem.prompt for problem in problems],
+            num_samples=k,
+            temperature=temperature,
+            max_new_tokens=self.task.max_output_tokens,
+            seed=seed,
+        )
+
+    def passes(self, problems: Sequence[Problem], outputs: Sequence[list[str]], seed: int, funnel: Funnel) -> list[list[bool]]:
+        """Which outputs the filter believes, ``[problem][sample]``."""
+        if self.filter == "cycle" or not self.task.intrinsic:
+            return self._cycle(problems, outputs, seed, funnel)
+        believed = []
+        for i, (problem, samples) in enumerate(zip(problems, outputs, strict=True)):
+            scores = {text: self.task.verify(problem, text, derive_seed(seed, i)) for text in set(samples)}
+            funnel.executed += sum(scores[text].executed for text in samples)
+            believed.append([scores[text].correct for text in samples])
+        return believed
+
+    def _cycle(
+        self, problems: Sequence[Problem], outputs: Sequence[list[str]], seed: int, funnel: Funnel
+    ) -> list[list[bool]]:
+        believed = [[False] * len(samples) for samples in outputs]
+        asked: list[tuple[int, int, str]] = []
+        prompts: list[str] = []
+        for i, (problem, samples) in enumerate(zip(problems, outputs, strict=True)):
+            for k, text in enumerate(samples):
+                back = self.task.inverse_prompt(problem.prompt, text)
+                if back is not None:
+                    asked.append((i, k, back[1]))
+                    prompts.append(back[0])
+        funnel.executed += len(prompts)
+        answers = sample(self.model, self.codec, prompts, max_new_tokens=self.task.max_output_tokens, seed=seed)
+        funnel.tokens += answers.tokens_read + answers.tokens_written
+        for (i, k, expected), answer in zip(asked, answers.outputs, strict=True):
+            believed[i][k] = answer[0] == expected
+        return believed
+
+
+def self_labels(ctx: JobContext) -> dict[str, str]:
+    """The job. Inputs ``model``; params ``task, filter, problems, samples, target_rate``.
+
+    Returns:
+        ``data``: JSON lines of kept pairs; ``stats``: JSON of the funnel, with success counts by cell.
+
+    Raises:
+        JobFailed: ``nothing_kept``: no answer passed the filter.
+    """
+    params = ctx.params
+    if params["filter"] not in FILTERS:
+        raise ValueError(f"filter: expected one of {', '.join(FILTERS)}, got {params['filter']!r}")
+    task = tasks.load(params["task"])
+    model, codec = from_files(ctx.store.read_tree(ctx.inputs["model"]))
+    maker, funnel = _Maker(task, model, codec, params["filter"]), Funnel()
+    rng = random.Random(ctx.seed)
+    problems = draw_problems(maker, int(params["problems"]), int(params["target_rate"]) / 100, rng, funnel)
+    ctx.report({"stage": "sample", "problems": len(problems)})
+    sampled = maker.sample(problems, int(params["samples"]), TEMPERATURE, derive_seed(ctx.seed, "sample"))
+    funnel.drawn, funnel.sampled = len(problems), sum(len(s) for s in sampled.outputs)
+    funnel.tokens += sampled.tokens_read + sampled.tokens_written
+    pairs = _select(maker, problems, sampled.outputs, rng, funnel, derive_seed(ctx.seed, "verify"))
+    funnel.kept = len(pairs)
+    if not pairs:
+        raise JobFailed("nothing_kept", f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter")
+    text = "".join(json.dumps({"prompt": p, "answer": a}, ensure_ascii=False) + "\n" for p, a in pairs)
+    stats = {**funnel.plain(), "flops": 2 * num_parameters(model) * funnel.tokens}
+    return {"data": ctx.store.put_bytes(text.encode()), "stats": ctx.store.put_json(stats)}
+
+
+def draw_problems(maker: _Maker, count: int, target: float, rng: random.Random, funnel: Funnel) -> list[Problem]:
+    """`count` problems, spent on cells of the difficulty axes whose success rate is near the target."""
+    cells = [dict(zip(maker.task.axes, values, strict=True)) for values in itertools.product(*_grid(maker.task).values())]
+    if not any(cells):
+        return [p for skill in maker.task.skills for p in maker.task.generate(skill, rng, -(-count // len(maker.task.skills)))]
+    tried = [problem for cell in cells for problem in maker.task.challenge(_named(cell), rng, PROBE_PROBLEMS)]
+    out = maker.sample(tried, 1, 0.0, 0)
+    funnel.tokens += out.tokens_read + out.tokens_written
+    believed = maker.passes(tried, out.outputs, rng.getrandbits(62), Funnel())
+    weights = []
+    for i, cell in enumerate(cells):
+        solved = sum(b[0] for b in believed[i * PROBE_PROBLEMS : (i + 1) * PROBE_PROBLEMS])
+        rate = (solved + 0.5) / (PROBE_PROBLEMS + 1)
+        weights.append(math.exp(-(((rate - target) / WIDTH) ** 2) / 2) + 0.02)
+        funnel.cells[",".join(f"{k}={v}" for k, v in _named(cell).items())] = [solved, PROBE_PROBLEMS]
+    chosen = Counter(rng.choices(range(len(cells)), weights=weights, k=count))
+    return [p for i, n in sorted(chosen.items()) for p in maker.task.challenge(_named(cells[i]), rng, n)]
+
+
+def _grid(task: Task) -> Mapping[str, tuple[str, ...]]:
+    """Axes to cross: the longest first, as many as keep the grid under thirty cells; the rest are drawn (``""``)."""
+    grid: dict[str, tuple[str, ...]] = {axis: ("",) for axis in task.axes}
+    cells = 1
+    for axis, values in sorted(task.axes.items(), key=lambda item: (-len(item[1]), item[0])):
+        if cells * len(values) <= 30:  # noqa: PLR2004 - stated above
+            grid[axis] = values
+            cells *= len(values)
+    return grid
+
+
+def _named(cell: Mapping[str, str]) -> dict[str, str]:
+    return {axis: value for axis, value in cell.items() if value}
+
+
+def _select(  # noqa: PLR0913, PLR0917 - the last step of one job
+    maker: _Maker,
+    problems: Sequence[Problem],
+    outputs: Sequence[list[str]],
+    rng: random.Random,
+    funnel: Funnel,
+    seed: int,
+) -> list[tuple[str, str]]:
+    """At most one pair a problem: the most frequent believed answer; easy problems thinned out."""
+    if maker.filter == "none":
+        return [(p.prompt, Counter(s).most_common(1)[0][0]) for p, s in zip(problems, outputs, strict=True)]
+    if maker.filter == "random":
+        order = list(range(len(problems)))
+        rng.shuffle(order)
+        return [(p.prompt, _transplant(outputs[order[i]][0], p.prompt, rng)) for i, p in enumerate(problems)]
+    believed = maker.passes(problems, outputs, seed, funnel)
+    pairs = []
+    for problem, samples, passed in zip(problems, outputs, believed, strict=True):
+        funnel.correct += sum(passed)
+        good = [text for text, ok in zip(samples, passed, strict=True) if ok]
+        easy = len(good) == len(samples) > 1
+        if good and (not easy or rng.random() < EASY_SHARE):
+            pairs.append((problem.prompt, Counter(good).most_common(1)[0][0]))
+    return pairs
+
+
+_NAME = re.compile(r'"[^"]*"|[A-Za-z_]\w*')
+
+
+def _transplant(answer: str, prompt: str, rng: random.Random) -> str:
+    """Another problem's answer with this prompt's names in it: looks right, means nothing."""
+    mine = sorted(set(_NAME.findall(prompt))) or [""]
+    keywords = {word for word in _NAME.findall(answer) if word.isupper()}
+    renamed: dict[str, str] = {}
+    return _NAME.sub(lambda m: m[0] if m[0] in keywords else renamed.setdefault(m[0], rng.choice(mine)), answer)

@@ -1,0 +1,1 @@
+"""What past changes were worth. Not here: decisions (`propose/`), proof (`judge/`)."""

@@ -1,0 +1,97 @@
+"""Effect estimates per operator and failure class: how much did such a change help, on dev, and what did it cost?
+
+Semantic memory in its first form: a fold over `screened` and `verdict` events in whole numbers, so that it is the same after
+a crash and on each machine; it can be exported and handed to the next run. Estimates come from dev, never from the
+judge's items: the judge gives one bit, which is counted too.
+
+Not here: rules, episodes, shrinkage between operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolvent.errors import UsageError
+
+MILLI = 1000  # gains are kept in thousandths of a percentage point
+FORMAT = "evolvent-memory-1"
+
+
+@dataclass(kw_only=True)
+class Effect:
+    """Running sums of one operator on one failure class.
+
+    Attributes:
+        n: screened proposals.
+        total: sum of dev gains on the target, milli-points.
+        squares: sum of squared gains, in points (rounded), for the spread.
+        accepted: promotions by the gate.
+        judged: verdicts.
+        mflops: sum of build costs, millions of operations.
+    """
+
+    n: int = 0
+    total: int = 0
+    squares: int = 0
+    accepted: int = 0
+    judged: int = 0
+    mflops: int = 0
+
+    def plain(self) -> dict[str, int]:
+        """As JSON."""
+        return dict(vars(self))
+
+
+@dataclass
+class Effects:
+    """All effects, by ``operator|class``; the class is the change kind or slice that a proposal answered."""
+
+    by_key: dict[str, Effect] = field(default_factory=dict)
+
+    def of(self, operator: str, failure: str) -> Effect:
+        """The effect of an operator on a class, made empty when new."""
+        return self.by_key.setdefault(f"{operator}|{failure}", Effect())
+
+    def screened(self, operator: str, failure: str, wins: int, losses: int, n: int, flops: int) -> None:
+        """Count one screening: paired wins and losses on the target's dev problems."""
+        effect = self.of(operator, failure)
+        gain = round(100 * MILLI * (wins - losses) / max(1, n))
+        effect.n += 1
+        effect.total += gain
+        effect.squares += round((gain / MILLI) ** 2)
+        effect.mflops += flops // 10**6
+
+    def judged(self, operator: str, failure: str, accepted: bool) -> None:
+        """Count one verdict."""
+        effect = self.of(operator, failure)
+        effect.judged += 1
+        effect.accepted += int(accepted)
+
+    def estimate(self, operator: str, prior_points: float, prior_weight: float = 2.0) -> tuple[float, float]:
+        """Mean gain in points and its standard error, over all classes, from a prior worth `prior_weight` trials."""
+        effects = [e for key, e in self.by_key.items() if key.split("|")[0] == operator]
+        n = sum(e.n for e in effects)
+        total = sum(e.total for e in effects) / MILLI
+        mean = (prior_points * prior_weight + total) / (prior_weight + n)
+        spread = (sum(e.squares for e in effects) + prior_weight * (prior_points**2 + 25.0)) / (prior_weight + n) - mean**2
+        return mean, (max(spread, 4.0) / (prior_weight + n)) ** 0.5
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for snapshots and `memory export`."""
+        return {"format": FORMAT, "effects": {key: e.plain() for key, e in sorted(self.by_key.items())}}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any], where: str = "memory") -> Effects:
+        """From JSON.
+
+        Raises:
+            UsageError: not an exported memory.
+        """
+        try:
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']!r}")
+            return cls({str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data["effects"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise UsageError(f"{where}: expected a memory as `evolvent memory export` writes it ({FORMAT}): {exc}") from None

@@ -1,0 +1,106 @@
+"""Operators that change weights: self-labels, directives over gold and replay, and the loop's policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from evolvent import tasks
+from evolvent.errors import JobFailed
+from evolvent.jobs import Job
+from evolvent.operators.base import Bench, Built, finetune
+from evolvent.propose.base import OperatorSpec
+
+POOL_LIMIT = 6  # newest data artifacts that are replayed; older ones have been learned from many times
+FUNNEL = ("drawn", "sampled", "executed", "correct", "kept")
+
+
+def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
+    task = tasks.load(bench.settings.task)
+    build = bench.settings.build
+    params = {
+        "task": bench.settings.task,
+        "filter": "verified" if task.intrinsic else "cycle",
+        "problems": build.problems,
+        "samples": build.samples,
+        "target_rate": target_rate,
+    }
+    job = Job(
+        function="evolvent.curate.selflabel:self_labels",
+        inputs={"model": bench.model},
+        params=params,
+        seed=bench.proposal.seed,
+    )
+    made = bench.run(job).outputs
+    stats = bench.store.get_json(made["stats"])
+    model, trained = finetune(bench, (*bench.pool[-POOL_LIMIT:], made["data"]), **changes)
+    return Built(
+        model=model,
+        scaffold=bench.scaffold,
+        policy={**bench.policy, "target_rate": target_rate},
+        data=made["data"],
+        funnel={name: int(stats[name]) for name in FUNNEL},
+        flops=int(stats["flops"]) + int(trained["flops"]),
+        tokens=int(stats["tokens"]) + int(trained["tokens"]),
+        stats={"train": trained, "cells": stats["cells"]},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfLabels:
+    """Challenger-made problems where success is neither rare nor certain, own verified answers, fine-tuning."""
+
+    spec: OperatorSpec = OperatorSpec(
+        name="self_labels",
+        summary="make problems at the edge of ability, keep own verified answers, fine-tune",
+        space={"learning_rate": ("0.0007", "0.001", "0.0015"), "gold_share": (10, 20, 30)},
+        prior_points=8.0,
+    )
+
+    def build(self, bench: Bench) -> Built:
+        """Draw, sample, verify, train."""
+        rate = int(bench.policy.get("target_rate", bench.settings.build.target_rate))
+        return _label_and_learn(bench, rate, **bench.proposal.params)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Change the challenger's target rate, and let the result show whether it was better."""
+
+    spec: OperatorSpec = OperatorSpec(
+        name="policy",
+        summary="aim the challenger at another success rate, then learn as usual",
+        space={"target_rate": (25, 35, 65, 75)},
+        prior_points=6.0,
+    )
+
+    def build(self, bench: Bench) -> Built:
+        """As self-labels, at the proposed rate; the rate travels with the version."""
+        return _label_and_learn(bench, int(bench.proposal.params["target_rate"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gold:
+    """A fine-tuning directive: no new data, another mix of gold and replay, rate and number of steps."""
+
+    spec: OperatorSpec = OperatorSpec(
+        name="gold",
+        summary="fine-tune on gold and on verified data gathered so far; nothing new is made",
+        space={"gold_share": (30, 60), "learning_rate": ("0.0005", "0.001")},
+        prior_points=2.0,
+        relative_cost=0.7,
+    )
+
+    def build(self, bench: Bench) -> Built:
+        """Train on what is there."""
+        if not bench.gold and not bench.pool:
+            raise JobFailed("no_data", "neither gold nor verified data are there yet")
+        model, trained = finetune(bench, bench.pool[-POOL_LIMIT:], **bench.proposal.params)
+        return Built(
+            model=model,
+            scaffold=bench.scaffold,
+            policy=bench.policy,
+            flops=int(trained["flops"]),
+            tokens=int(trained["tokens"]),
+            stats={"train": trained},
+        )

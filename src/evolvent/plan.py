@@ -1,0 +1,183 @@
+"""The settings of a run, and inside them the change plan outside which nothing happens.
+
+One strict YAML file, `evolvent.yaml`: unknown keys are errors with a hint, the resolved form is stored with the run. The
+change plan says which kinds of change are allowed, how big a model may get, which skills are protected by which margin,
+and at which error rates; the loop refuses whatever it does not name.
+
+Not here: defaults of operators (`operators/`), anything that changes while a run goes on (the ledger).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evolvent.errors import UsageError
+from evolvent.types import content_hash
+
+CONFIG_NAME = "evolvent.yaml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class GoalSettings(_Strict):
+    """What the run is for."""
+
+    gain_points: int = Field(20, ge=1, le=100, description="gain wanted on the target, percentage points over the seed")
+    turns: int = Field(6, ge=1, description="turns until the run ends by itself")
+
+
+class ChangePlan(_Strict):
+    """What may change, and at which risk. The promise is about exactly these numbers."""
+
+    operators: list[str] = Field(
+        ["self_labels", "gold", "scaffold", "policy"], description="kinds of change that may be proposed"
+    )
+    max_parameters: int = Field(5_000_000, ge=1, description="hard cap on model size")
+    target: str = Field(description="skill that must get better")
+    protected: dict[str, int] = Field(description="skills that must not get worse: margin in percentage points")
+    alpha_progress: str = Field("0.05", description="share of promotions that may be no improvement")
+    alpha_safety: str = Field("0.05", description="chance, over the whole run, of promoting a loss beyond a margin")
+    alpha_standing: str = Field("0.05", description="chance, over the whole run, of a false standing alarm")
+    first_epoch_slots: int = Field(8, ge=1, description="slots in the first epoch: fewer slots, larger levels")
+    minimum_gain_points: int = Field(8, ge=1, le=99, description="smaller gains are not worth a promotion: futility")
+    max_items: int = Field(4000, ge=64, description="problems that one verdict may cost")
+    discordance: str = Field("0.15", description="planned share of problems on which two versions differ")
+
+    @model_validator(mode="after")
+    def _check(self) -> ChangePlan:
+        if self.target not in self.protected:
+            raise ValueError(f"target {self.target!r} must be listed under protected with its margin")
+        for skill, margin in self.protected.items():
+            if not 1 <= margin <= 99:  # noqa: PLR2004 - stated in the message
+                raise ValueError(f"protected.{skill}: expected a margin of 1 to 99 points, got {margin}")
+        for name in ("alpha_progress", "alpha_safety", "alpha_standing", "discordance"):
+            text = getattr(self, name)
+            try:
+                value = float(text)
+            except ValueError:
+                raise ValueError(f"{name}: expected a number in quotes, got {text!r}") from None
+            if not 0 < value < 1:
+                raise ValueError(f"{name}: expected a number between 0 and 1, got {text}")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Content hash; each promotion names it."""
+        return content_hash(self.model_dump())
+
+
+class BuildSettings(_Strict):
+    """How a candidate is built, unless an operator's parameters say otherwise."""
+
+    problems: int = Field(600, ge=1, description="challenger-made problems of one proposal")
+    samples: int = Field(4, ge=1, le=64, description="answers tried per problem")
+    steps: int = Field(60, ge=1, description="optimiser steps")
+    tokens_per_step: int = Field(4096, ge=64, description="padded tokens of a step")
+    learning_rate: str = Field("0.001", description="peak rate, a number in quotes")
+    gold_share: int = Field(20, ge=0, le=100, description="percent of each step from the seed's own data")
+    target_rate: int = Field(50, ge=1, le=99, description="success rate, percent, that the challenger aims at")
+
+
+class DevSettings(_Strict):
+    """Dev rollouts: diagnosis and screening."""
+
+    problems: int = Field(200, ge=10, description="dev problems per skill")
+
+
+class ProbeSettings(_Strict):
+    """The loop tests its own honesty: changes that must be refused, mixed into the run."""
+
+    every_turns: int = Field(3, ge=0, description="every so many turns a null and a planted regression in turn; 0 for none")
+
+
+class BudgetSettings(_Strict):
+    """Hard limits of the run; 0 is no limit."""
+
+    flops: int = Field(0, ge=0)
+    tokens: int = Field(0, ge=0)
+    problems: int = Field(0, ge=0, description="problems that the judge may draw")
+    seconds: int = Field(0, ge=0, description="stops the run, never changes a decision")
+
+
+class Settings(_Strict):
+    """All of `evolvent.yaml`."""
+
+    task: str = Field(description="registered name or module:function")
+    model: str = Field(description="sql-seed, or a local folder in save_pretrained layout")
+    gold: str = Field("", description="JSONL of {prompt, answer}: the seed's own training data; empty for the seed's own")
+    seed: int = Field(0, ge=0, description="of all randomness but the judge's")
+    goal: GoalSettings = GoalSettings()
+    plan: ChangePlan
+    build: BuildSettings = BuildSettings()
+    dev: DevSettings = DevSettings()
+    probes: ProbeSettings = ProbeSettings()
+    budget: BudgetSettings = BudgetSettings()
+    proposals_per_turn: int = Field(2, ge=1, le=16, description="built side by side, one per worker")
+    workers: int = Field(2, ge=1, le=256)
+    threads: int = Field(1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
+    proposer: Literal["bandit", "random"] = "bandit"
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run: the same settings give the same name, so that two runs can be compared event by event."""
+        return content_hash(self.model_dump())[:12]
+
+
+def parse(data: Any, where: str) -> Settings:
+    """Validated settings.
+
+    Raises:
+        UsageError: names each wrong key or value, what was expected, and the nearest known key.
+    """
+    if not isinstance(data, dict):
+        raise UsageError(f"{where}: expected keys and values, got {type(data).__name__}; `evolvent init` writes an example")
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as exc:
+        raise UsageError("\n".join(_explain(where, dict(error)) for error in exc.errors())) from None
+
+
+def load(path: Path) -> Settings:
+    """Settings from a YAML file.
+
+    Raises:
+        UsageError: the file is missing, is not YAML, or does not validate.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; `evolvent init {path.parent}` writes one") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path}: cannot be read: {exc}") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise UsageError(f"{path}: is not YAML: {' '.join(str(exc).split())}") from None
+    return parse(data, str(path))
+
+
+def _explain(where: str, error: dict[str, Any]) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+        return f"{where}: unknown key '{path}'; {hint}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    got = "" if error["type"] == "missing" else f", got {error.get('input')!r}"
+    return f"{where}: {path or 'settings'}: {message}{got}"
+
+
+def _keys_at(path: tuple[Any, ...]) -> list[str]:
+    model: Any = Settings
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    return list(getattr(model, "model_fields", {}))

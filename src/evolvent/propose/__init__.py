@@ -1,0 +1,1 @@
+"""What to try next, and why. Sees specs, diagnoses and effects; never a model, a gate item or a label."""

@@ -1,0 +1,180 @@
+"""The story on a terminal: rich renderables for `status`, `log`, `lineage` and `report`.
+
+Text of the ledger goes into `Text`, never into markup, after `words.clean` took out what a terminal would obey.
+
+Not here: printing (the command line owns the console), JSON output (it prints events).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from evolvent.report import words
+from evolvent.report.rows import Outcome, Promotion, SkillGain, Version
+from evolvent.report.story import Story
+
+__all__ = ["before_after", "lineage", "log", "report", "status"]
+
+_STYLES = {
+    Outcome.PROMOTED: "green",
+    Outcome.ACCEPTED: "green",
+    Outcome.FORCED: "yellow",
+    Outcome.REJECTED: "red",
+    Outcome.BUILD_FAILED: "red",
+}
+_UNITS = ("flops", "tokens", "problems")
+
+
+def before_after(story: Story) -> RenderableType:
+    """Seed against champion on the sealed problems, with 95 % intervals."""
+    if not story.gains:
+        return Text("The sealed problems have not been opened.", style="dim")
+    table = _table("skill", "n>", "seed>", "champion>", "change>", "95 % interval>", "")
+    for gain in story.gains.values():
+        table.add_row(
+            Text(words.clean(gain.skill, 40), style="bold"),
+            f"{gain.n:,}",
+            words.percent(gain.before),
+            words.percent(gain.after),
+            Text(words.points(gain.gain), style="bold"),
+            words.interval(gain.interval),
+            _judgement(gain),
+        )
+    return table
+
+
+def log(story: Story, last: int | None = None) -> RenderableType:
+    """The proposals: what was tried, why, and what became of it; the `last` ones if a number is given."""
+    attempts = list(story.attempts.values())
+    if not attempts:
+        return Text("No change has been proposed yet.", style="dim")
+    table = _table("turn>", "change", "because", "foreseen>", "slot>", "outcome", "reason")
+    for attempt in attempts if last is None else attempts[max(len(attempts) - last, 0) :]:
+        table.add_row(
+            str(attempt.turn),
+            Text(words.clean(attempt.operator, 40), style="bold"),
+            Text(words.because(attempt)),
+            Text(words.clean(attempt.predicted_gain, 12)),
+            str(attempt.slot or ""),
+            Text(attempt.outcome.value, style=_STYLES.get(attempt.outcome, "dim")),
+            Text(words.clean(attempt.reason, 120)),
+        )
+    return table
+
+
+def lineage(story: Story) -> RenderableType:
+    """Who came from whom; champions in colour, the one that serves now marked."""
+    if not story.versions:
+        return Text("No version has been imported yet.", style="dim")
+    promoted = {promotion.version: promotion for promotion in story.promotions}
+    branches: dict[str, Tree] = {}
+    roots: list[Tree] = []
+    for entry in story.versions.values():
+        label = _version_label(story, entry, promoted)
+        above = next((branches[parent] for parent in entry.parents if parent in branches), None)
+        branches[entry.version] = above.add(label) if above is not None else Tree(label, guide_style="dim")
+        if above is None:
+            roots.append(branches[entry.version])
+    for rollback in story.rollbacks:
+        line = Text(f"turn {rollback.turn}: rolled back from {words.short(rollback.source)} ", style="red")
+        line.append(words.clean(rollback.reason, 120), style="dim")
+        if rollback.target in branches:
+            branches[rollback.target].add(line)
+    return Group(*roots)
+
+
+def status(story: Story) -> RenderableType:
+    """Where the run stands: goal, champion, budget, error budget, subgoals."""
+    grid = Table.grid(padding=(0, 3))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row("goal", Text(words.pairs(story.run.goal) or "none"))
+    grid.add_row("turn", f"{story.turn}, {_state(story)}")
+    grid.add_row("champion", _champion(story))
+    outcomes = {outcome: story.count(outcome) for outcome in Outcome}
+    said = ", ".join(f"{count} {outcome.value}" for outcome, count in outcomes.items() if count)
+    grid.add_row("proposals", f"{len(story.attempts)}{f': {said}' if said else ''}")
+    for unit in _UNITS:
+        grid.add_row(unit, _spent(story, unit))
+    grid.add_row("time", words.seconds(story.cost.milliseconds))
+    slots = len(story.judged)
+    grid.add_row("error budget", f"{story.alpha_spent} spent over {slots} slot{'' if slots == 1 else 's'}")
+    for i, goal in enumerate(story.subgoals.values()):
+        line = Text(f"{goal.state}  ", style="green" if goal.state == "closed" else "")
+        line.append(f"{words.clean(goal.skill, 40)} {words.pairs(goal.slice)}".strip(), style="bold")
+        line.append(f"  {words.clean(goal.reason, 120)}", style="dim")
+        grid.add_row("subgoals" if i == 0 else "", line)
+    return Group(Text(words.headline(story), style="bold"), Text(), grid)
+
+
+def report(story: Story) -> RenderableType:
+    """The short form of the page: headline, before and after, and what was refused."""
+    lines = [Text(sentence) for sentence in words.summary(story)]
+    return Group(Text(words.headline(story), style="bold"), Text(), before_after(story), Text(), *lines)
+
+
+def _table(*columns: str) -> Table:
+    """A plain table; a column whose name ends in ``>`` is set to the right."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    for name in columns:
+        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left")
+    return table
+
+
+def _judgement(gain: SkillGain) -> Text:
+    pair = gain.interval
+    if pair and pair[0] > 0:
+        return Text("better", style="green")
+    if pair and pair[1] < 0:
+        return Text("worse", style="red")
+    return Text("no clear change", style="dim")
+
+
+def _version_label(story: Story, entry: Version, promoted: Mapping[str, Promotion]) -> Text:
+    label = Text()
+    promotion = promoted.get(entry.version)
+    champion = promotion is not None or entry.version == story.seed_version
+    style = "dim" if not champion else "yellow" if promotion and promotion.forced else "green"
+    label.append(words.short(entry.version), style=style)
+    label.append(f"  {words.clean(entry.operator, 40)}", style="bold" if champion else "")
+    attempt = story.attempts.get(entry.attempt)
+    if attempt is not None:
+        label.append(f"  turn {attempt.turn}, {attempt.outcome.value} {words.clean(attempt.reason, 80)}", style="dim")
+    if entry.version == story.champion:
+        label.append("  serves now", style="bold green")
+    return label
+
+
+def _champion(story: Story) -> Text:
+    if not story.champion:
+        return Text("none", style="dim")
+    entry = story.versions.get(story.champion)
+    line = Text(words.short(story.champion), style="bold")
+    if entry is not None:
+        line.append(f"  {words.clean(entry.operator, 40)}, turn {entry.turn}", style="dim")
+    return line
+
+
+def _state(story: Story) -> str:
+    if story.run.stopped is not None:
+        return f"stopped ({words.clean(story.run.stopped, 80)})"
+    turn = story.turns.get(story.turn)
+    return "not started" if turn is None else "ended" if turn.done else "under way"
+
+
+def _spent(story: Story, unit: str) -> str:
+    """Spent, and what is left where the configuration sets a limit."""
+    limits = story.run.config.get("budget")
+    limit = limits.get(unit) if isinstance(limits, dict) else None
+    spent = getattr(story.cost, unit)
+    said = words.flops(spent) if unit == "flops" else f"{spent:,}"
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        return f"{said} spent"
+    left = max(limit - spent, 0)
+    return f"{said} spent, {words.flops(left) if unit == 'flops' else f'{left:,}'} left"

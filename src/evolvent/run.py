@@ -1,0 +1,351 @@
+"""A run: a folder with settings, ledger, store and judge, and what people do with it.
+
+``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `Run.create` writes the folder, `Run.open` finds it; both may be used
+from Python or the command line, which does nothing else. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
+controller's token; reading ones do not.
+
+Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from evolvent import plan, registry, tasks
+from evolvent.errors import BudgetSpent, GateRefused, UsageError
+from evolvent.jobs import JobEngine
+from evolvent.judge.client import JudgeClient
+from evolvent.judge.questions import SealedQuestion
+from evolvent.ledger import Ledger
+from evolvent.loop import Loop, Payload
+from evolvent.memory.effects import Effects
+from evolvent.operators.base import Operator
+from evolvent.plan import CONFIG_NAME, Settings
+from evolvent.propose.bandit import BanditProposer, RandomProposer
+from evolvent.state import State
+from evolvent.store import Store
+from evolvent.types import Candidate, Event, Genome
+
+LEDGER, STORE, JUDGE = "ledger.sqlite", "store", "judge"
+SEEDS = ("sql-seed",)  # models shipped with the package, each a folder under data/
+MODEL_FILES = (
+    "model.safetensors", "config.json", "codec.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json",
+)  # fmt: skip
+
+Watch = Callable[[Event], None]
+Stage = Callable[[str, Payload], None]
+
+
+class Run:
+    """One run in one folder.
+
+    Args:
+        folder: where it lives.
+        settings: resolved settings.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
+        self.store = Store(folder / STORE)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Run:
+        """The run of a folder; its `evolvent.yaml` must be there.
+
+        Raises:
+            UsageError: no settings, or settings that do not validate.
+        """
+        folder = Path(folder)
+        return cls(folder, plan.load(folder / CONFIG_NAME))
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def ledger(self, *, create: bool = False) -> Ledger:
+        """The ledger. Settings that were edited after the start are refused: a run has one change plan."""
+        ledger = Ledger.open(self.folder / LEDGER, self.settings.run_id if create else None, create=create)
+        started = ledger.get("run")
+        if started is not None and started.payload["config"] != self.settings.model_dump():
+            ledger.close()
+            raise UsageError(
+                f"{self.folder / CONFIG_NAME}: was changed after the run began; a run keeps its settings. "
+                f"Restore the file, or start a new folder"
+            )
+        return ledger
+
+    def state(self, ledger: Ledger) -> State:
+        """The fold, from the newest snapshot on."""
+        snapshot = ledger.load_snapshot("state")
+        state, after = (State.from_plain(snapshot[1]), snapshot[0]) if snapshot else (State(), 0)
+        for event in ledger.events(after):
+            state.apply(event)
+        return state
+
+    def evidence(self, name: str) -> dict[str, Any]:
+        """A verdict's evidence, opened after the fact from the judge's folder.
+
+        Raises:
+            UsageError: there is none by that name.
+        """
+        path = self.folder / JUDGE / "evidence" / f"{name}.json"
+        if not name or "/" in name or not path.is_file():
+            raise UsageError(f"evidence: none named {name!r} under {path.parent}")
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def go(
+        self,
+        *,
+        turns: int | None = None,
+        memory: Path | None = None,
+        on_event: Watch = lambda event: None,
+        on_stage: Stage = lambda stage, fields: None,
+        secret_hex: str | None = None,
+    ) -> State:
+        """Start or resume, and work until the goal's turns are done or a limit is reached.
+
+        Args:
+            turns: stop after this turn instead of the goal's.
+            memory: effects exported by an earlier run; only at the start.
+            on_event: told of each event.
+            on_stage: told what is going on.
+            secret_hex: the judge's secret, for tests.
+
+        Raises:
+            BudgetSpent: a limit is reached; recorded, resume after raising it in a new run.
+        """
+        with self.working(on_event=on_event, on_stage=on_stage, secret_hex=secret_hex, memory=memory) as loop:
+            last = self.settings.goal.turns if turns is None else turns
+            try:
+                while loop.state.turn < last:
+                    loop.turn()
+            except BudgetSpent as exc:
+                loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": f"budget: {exc.unit}"})
+                raise
+            loop.once("run.stopped", f"stopped/{last}", lambda: {"reason": f"{last} turns done"})
+            return loop.state
+
+    @contextmanager
+    def working(
+        self,
+        *,
+        on_event: Watch = lambda event: None,
+        on_stage: Stage = lambda stage, fields: None,
+        secret_hex: str | None = None,
+        memory: Path | None = None,
+    ) -> Iterator[Loop]:
+        """The loop with everything that it needs, under the controller's token; all of it ends with the block."""
+        settings = self.settings
+        task = tasks.load(settings.task)
+        _check_skills(settings, task.skills)
+        operators = load_operators(settings.plan.operators)
+        ledger = self.ledger(create=True)
+        judge = JudgeClient(
+            self.folder / JUDGE,
+            self.folder / STORE,
+            settings.task,
+            secret_hex=secret_hex,
+            threads=settings.threads * min(2, settings.workers),
+            on_progress=lambda fields: on_stage("judging", fields),
+        )
+        engine = JobEngine(self.store, workers=settings.workers, threads=settings.threads, on_report=lambda *_: None)
+        try:
+            with ledger, engine, judge:
+                ledger.acquire()
+                loop = Loop(
+                    ledger=ledger,
+                    store=self.store,
+                    engine=engine,
+                    judge=judge,
+                    settings=settings,
+                    operators=operators,
+                    proposer=BanditProposer() if settings.proposer == "bandit" else RandomProposer(),
+                    state=self.state(ledger),
+                    gold=self._gold(),
+                    skills=task.skills,
+                    max_new_tokens=task.max_output_tokens,
+                    on_event=on_event,
+                    on_stage=on_stage,
+                )
+                self._begin(loop, judge, memory)
+                yield loop
+        finally:
+            judge.close()
+
+    def promote(self, version: str, *, by: str, reason: str, on_event: Watch = lambda event: None) -> None:
+        """Make a version champion by a person's word, whatever the judge said. Recorded as forced.
+
+        Raises:
+            UsageError: no built version begins with these letters.
+            GateRefused: it is champion already.
+        """
+        with self.ledger() as ledger:
+            ledger.acquire()
+            built = find_version(ledger, version)
+            state = self.state(ledger)
+            if built["version"] == state.champion:
+                raise GateRefused(f"promote: {built['version'][:12]} is the champion already")
+            said = ledger.get(f"{built['id']}/verdict") if "id" in built else None
+            payload = {
+                "id": built.get("id", "seed"), "version": built["version"], "parent": state.champion, "forced": True, "by": by,
+                "plan": self.settings.plan.hash, "clause": "person", "reason": reason,
+                "objection": said.payload["verdict"]["reason"] if said else "", "candidate": built["candidate"],
+                "policy": built["policy"], "evidence": said.payload["verdict"]["evidence"] if said else "",
+            }  # fmt: skip
+            key = f"forced/{ledger.head()[0]}"
+            on_event(ledger.append("promoted", payload, actor="human", key=key))
+
+    def rollback(self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None) -> str:
+        """Give the champion's place back to the version before it, or to the one named. Returns that version.
+
+        Raises:
+            UsageError: nothing to roll back to, or unknown version.
+        """
+        with self.ledger() as ledger:
+            ledger.acquire()
+            state = self.state(ledger)
+            target = find_version(ledger, to) if to else None
+            name = target["version"] if target else state.previous
+            if not name or name == state.champion:
+                raise UsageError("rollback: there is no other version to go back to; `evolvent lineage` lists them")
+            plain = state.versions.get(name) or {"candidate": target["candidate"], "policy": target["policy"]}  # type: ignore[index]
+            certified = name if name in (state.seed, state.certified) else state.certified
+            payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
+            on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
+            return name
+
+    def seal(self, loop: Loop, judge: Any, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Open the sealed split once for this champion: seed against champion on the same problems."""
+        state = loop.state
+        question = SealedQuestion(
+            seed_candidate=state.versions[state.seed]["candidate"],
+            champion=state.versions[state.champion]["candidate"],
+            counts=dict(counts),
+            block_items=256,
+            max_new_tokens=loop.max_new_tokens,
+        )
+        loop.once("sealed.opened", f"sealed/{state.champion}", lambda: {"question": question.plain()})
+        loop.on_stage("sealed", dict(counts))
+        return dict(
+            loop.once("reported", f"reported/{state.champion}", lambda: {"skills": judge.sealed(question)}, actor="judge")["skills"]
+        )
+
+    # -- beginning -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, loop: Loop, judge: JudgeClient, memory: Path | None) -> None:
+        settings = self.settings
+        config = settings.model_dump()
+        loop.once("run.started", "run", lambda: {
+            "config": config, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
+            "goal": {"skill": settings.plan.target, **settings.goal.model_dump()},
+        })  # fmt: skip
+        loop.once("judge.sealed", "judge", lambda: {"commitment": judge.commitment}, actor="judge")
+        committed = loop.ledger.get("judge")
+        if committed is not None and committed.payload["commitment"] != judge.commitment:
+            raise UsageError(f"{self.folder / JUDGE}: the judge's secret is not the one this run began with; restore the folder")
+        if memory is not None and loop.ledger.get("memory") is None:
+            if loop.state.turn or loop.state.slots:
+                raise UsageError("memory: is handed over at the start of a run, and this one has begun")
+            effects = _read_memory(memory)
+            loop.once("memory.imported", "memory", lambda: {"memory": effects.plain()})
+        loop.once("seed.imported", "seed", self._import_seed)
+
+    def _import_seed(self) -> Payload:
+        files = seed_files(self.settings.model)
+        size = _num_parameters(files)
+        if size > self.settings.plan.max_parameters:
+            raise UsageError(f"model: {size} parameters, the change plan allows {self.settings.plan.max_parameters}")
+        model = self.store.put_tree(files, "model", {"parameters": size})
+        genome = Genome(architecture={"base": self.settings.model})
+        candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=self.store.put_json(genome.plain()))
+        return {"version": candidate.hash, "candidate": candidate.plain(), "policy": {}, "parameters": size, "gold": self._gold()}
+
+    def _gold(self) -> str:
+        if self.settings.gold:
+            path = self.folder / self.settings.gold
+            if not path.is_file():
+                raise UsageError(f"gold: no file {path}; expected JSON lines of {{prompt, answer}}")
+            return self.store.put_file(path)
+        shipped = resources.files("evolvent") / "data" / self.settings.model / "gold.jsonl.xz"
+        return self.store.put_bytes(shipped.read_bytes()) if self.settings.model in SEEDS else ""
+
+
+def load_operators(names: list[str]) -> dict[str, Operator]:
+    """The operators of a change plan and the probes, by name.
+
+    Raises:
+        UsageError: a name is not registered.
+    """
+    wanted = [*names, "null", "planted_regression"]
+    return {name: registry.load(registry.OPERATORS, name)() for name in dict.fromkeys(wanted)}
+
+
+def seed_files(model: str) -> dict[str, bytes]:
+    """A model's files: one shipped with the package, or a local folder.
+
+    Raises:
+        UsageError: no such folder, or no safetensors in it.
+    """
+    if model in SEEDS:
+        shipped = resources.files("evolvent") / "data" / model
+        return {name: (shipped / name).read_bytes() for name in MODEL_FILES if (shipped / name).is_file()}
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"model: no folder {folder}; expected one of {', '.join(SEEDS)} or a local folder")
+    if not (folder / "model.safetensors").is_file():
+        hint = "pickled weights are never opened: save with safe_serialization=True"
+        raise UsageError(f"model: {folder} holds no model.safetensors; {hint}")
+    return {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()}
+
+
+def _num_parameters(files: Mapping[str, bytes]) -> int:
+    """Parameters by the safetensors header alone; no tensor is built here."""
+    data = files["model.safetensors"]
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"model: model.safetensors is broken ({type(exc).__name__}); export it again") from None
+    total = 0
+    for shape in shapes:
+        count = 1
+        for side in shape:
+            count *= int(side)
+        total += count
+    return total
+
+
+def find_version(ledger: Ledger, prefix: str) -> Payload:
+    """The payload that describes a version, by its name's first letters.
+
+    Raises:
+        UsageError: none or several match.
+    """
+    found = {
+        event.payload["version"]: event.payload
+        for event in ledger.events(kinds={"seed.imported", "built"})
+        if event.payload["version"].startswith(prefix)
+    }
+    if len(prefix) < 4 or len(found) != 1:  # noqa: PLR2004 - shorter is a slip
+        raise UsageError(f"version {prefix!r}: expected the first letters (4 or more) of one version, {len(found)} match")
+    return next(iter(found.values()))
+
+
+def _read_memory(path: Path) -> Effects:
+    try:
+        return Effects.from_plain(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        raise UsageError(f"{path}: cannot be read as a memory: {exc}") from None
+
+
+def _check_skills(settings: Settings, skills: tuple[str, ...]) -> None:
+    for skill in settings.plan.protected:
+        if skill not in skills:
+            raise UsageError(f"plan.protected: the task has skills {', '.join(skills)}, not {skill!r}")

@@ -1,0 +1,176 @@
+"""What a run knows, as a fold over its events.
+
+`State.apply` takes one event and nothing else: no clock, no file, no generator. Reading the ledger from the start, or from a
+snapshot, gives the same state, which is why a killed run resumes as if nothing had happened. It holds what the next
+turn needs and stays the same size however long the run is; older versions are looked up in the ledger.
+
+Not here: what people are shown (`report/`), which keeps the whole story.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolvent.memory.effects import Effects
+from evolvent.propose.bandit import fingerprint
+from evolvent.types import Event
+
+BARRED_LIMIT = 24
+POOL_LIMIT = 6
+UNITS = ("flops", "tokens", "problems")
+
+
+@dataclass
+class State:
+    """The fold.
+
+    Attributes:
+        turn: turns finished.
+        seed: the version that the run began with; the frozen anchor.
+        champion: the version that serves.
+        certified: the newest version that the gate promoted (or the seed).
+        previous: the champion before this one.
+        versions: plain form of the versions above and of this turn's.
+        slots: slots opened so far; spending of the error budget follows it.
+        promotions: promotions by the gate.
+        standing: number of standing checks; `standing_at`: turn of the last; `standing_of`: version it looked at.
+        effects: what operators were worth.
+        barred: fingerprints of ideas that make no sense under this champion.
+        pool: data artifacts gathered, oldest first, the newest few.
+        subgoals: open subgoals by id.
+        proposals: this turn's proposals by id, with what has happened to them.
+        dev: dev counts of the champion by skill.
+        anchor_dev: dev counts of the seed by skill.
+        spent: units spent.
+        stopped: why the run ended, or ``""``.
+    """
+
+    turn: int = 0
+    seed: str = ""
+    champion: str = ""
+    certified: str = ""
+    previous: str = ""
+    versions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    slots: int = 0
+    promotions: int = 0
+    standing: int = 0
+    standing_at: int = 0
+    standing_of: str = ""
+    effects: Effects = field(default_factory=Effects)
+    barred: list[str] = field(default_factory=list)
+    pool: list[str] = field(default_factory=list)
+    subgoals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dev: dict[str, dict[str, int]] = field(default_factory=dict)
+    anchor_dev: dict[str, dict[str, int]] = field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
+    stopped: str = ""
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Kinds that change nothing here are passed over."""
+        handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
+        if handler is not None:
+            handler(event.payload)
+        for unit in UNITS:
+            self.spent[unit] += int(event.payload.get(unit, 0)) if event.kind in _COSTLY else 0
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for a snapshot."""
+        return {**vars(self), "effects": self.effects.plain()}
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> State:
+        """From a snapshot."""
+        return cls(**{**data, "effects": Effects.from_plain(data["effects"], "snapshot")})
+
+    def _on_seed_imported(self, p: dict[str, Any]) -> None:
+        self.seed = self.champion = self.certified = p["version"]
+        self.versions[p["version"]] = _version(p)
+
+    def _on_memory_imported(self, p: dict[str, Any]) -> None:
+        self.effects = Effects.from_plain(p["memory"])
+
+    def _on_turn_started(self, p: dict[str, Any]) -> None:
+        self.proposals = {}
+
+    def _on_diagnosed(self, p: dict[str, Any]) -> None:
+        self.dev = p["skills"]
+        if p["champion"] == self.seed:
+            self.anchor_dev = p["skills"]
+        for id_, counts in p["subgoals"].items():
+            self.subgoals[id_].update(n=counts["n"], failures=counts["failures"])
+
+    def _on_goal_opened(self, p: dict[str, Any]) -> None:
+        self.subgoals[p["id"]] = dict(p)
+
+    def _on_goal_closed(self, p: dict[str, Any]) -> None:
+        self.subgoals.pop(p["id"], None)
+
+    _on_goal_abandoned = _on_goal_closed
+
+    def _on_proposed(self, p: dict[str, Any]) -> None:
+        proposal = p["proposal"]
+        failure = next((w["skill"] for w in [p["answers"]] if w), "")
+        self.proposals[p["id"]] = {"operator": proposal["operator"], "params": proposal["params"], "failure": failure}
+
+    def _on_built(self, p: dict[str, Any]) -> None:
+        self.versions[p["version"]] = _version(p)
+        self.proposals[p["id"]].update(version=p["version"], flops=p["flops"])
+        if p["data"]:
+            self.pool = [*self.pool, p["data"]][-POOL_LIMIT:]
+
+    def _on_screened(self, p: dict[str, Any]) -> None:
+        proposal = self.proposals[p["id"]]
+        target = p["target"]
+        self.effects.screened(
+            proposal["operator"], proposal["failure"], target["wins"], target["losses"], target["n"], proposal["flops"]
+        )
+
+    def _on_slot_opened(self, p: dict[str, Any]) -> None:
+        self.slots = p["slot"]
+
+    def _on_verdict(self, p: dict[str, Any]) -> None:
+        proposal = self.proposals[p["id"]]
+        self.effects.judged(proposal["operator"], proposal["failure"], p["verdict"]["decision"] == "accept")
+
+    def _on_promoted(self, p: dict[str, Any]) -> None:
+        self.previous, self.champion = self.champion, p["version"]
+        self.versions[p["version"]] = _version(p)
+        self.barred = []
+        if not p["forced"]:
+            self.promotions += 1
+            self.certified = p["version"]
+
+    def _on_rejected(self, p: dict[str, Any]) -> None:
+        proposal = self.proposals.get(p["id"])
+        if proposal is not None and not proposal.get("flops"):
+            # It costs nothing to build, so nothing but the champion can change its worth.
+            self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
+
+    def _on_standing_checked(self, p: dict[str, Any]) -> None:
+        self.standing, self.standing_at, self.standing_of = p["number"], p["turn"], p["champion"]
+
+    def _on_rolled_back(self, p: dict[str, Any]) -> None:
+        self.previous, self.champion = self.champion, p["to"]
+        self.versions[p["to"]] = _version(p)
+        self.certified = p["certified"]
+        self.barred = []
+
+    def _on_turn_ended(self, p: dict[str, Any]) -> None:
+        self.turn = p["turn"]
+        kept = {self.seed, self.champion, self.certified, self.previous}
+        self.versions = {name: version for name, version in self.versions.items() if name in kept}
+
+    def _on_run_stopped(self, p: dict[str, Any]) -> None:
+        self.stopped = p["reason"]
+
+    def _on_run_resumed(self, p: dict[str, Any]) -> None:
+        self.stopped = ""
+
+
+_COSTLY = {"diagnosed", "built", "build.failed", "screened", "verdict", "standing.checked"}
+
+
+def _version(p: dict[str, Any]) -> dict[str, Any]:
+    return {"candidate": p["candidate"], "policy": p["policy"]}

@@ -1,0 +1,259 @@
+"""The judge end to end: its process, a sandboxed worker, a toy task. Only the kernel level can accept."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolvent.errors import SandboxError, StoreError, UsageError
+from evolvent.judge import JudgeClient, Protected, Question, SealedQuestion, StandingQuestion
+from evolvent.judge.bench import Bench, ItemSource
+from evolvent.judge.folder import JudgeFolder
+from evolvent.judge.server import JudgeServer
+from evolvent.sandbox import IsolatedProcess
+from evolvent.store import Store
+from evolvent.types import Candidate, Decision, Problem, Score
+
+HERE = Path(__file__).parent
+SECRET = "ab" * 32
+PROTECTED = (Protected(skill="single", margin_points=5), Protected(skill="chain", margin_points=5))
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
+
+
+class World:
+    """A store with toy versions, named by their skill levels."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = Store(root / "store")
+
+    def version(self, single: int, chain: int) -> dict[str, Any]:
+        weights = json.dumps({"single": single, "chain": chain}).encode()
+        model = self.store.put_tree({"levels.json": weights}, kind="model", meta={})
+        return Candidate(model=model, scaffold={"kind": "direct"}, genome="0" * 64).plain()
+
+    def question(self, candidate: dict[str, Any], **changes: Any) -> Question:
+        fields: dict[str, Any] = {
+            "slot": 1,
+            "candidate": candidate,
+            "incumbent": self.version(60, 70),
+            "anchor": self.version(50, 69),
+            "target": "single",
+            "protected": PROTECTED,
+            "alpha_sup": "0.005",
+            "alpha_ni": "0.005",
+            "max_items": 4000,
+        }
+        return Question(**{**fields, **changes})
+
+    def client(self, folder: str = "judge", **options: Any) -> JudgeClient:
+        worker = str(HERE / "toy_worker.py")
+        fields: dict[str, Any] = {"worker": worker, "secret_hex": SECRET, **options}
+        return JudgeClient(self.root / folder, self.root / "store", "toy_task:ToyTask", **fields)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    paths = filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    return World(tmp_path)
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[JudgeClient]:
+    with world.client() as judge:
+        yield judge
+
+
+@pytest.mark.parametrize(
+    ("levels", "decision", "reason"),
+    [
+        ((75, 70), Decision.ACCEPT, "superior"),
+        ((75, 55), Decision.REJECT, "inferior:chain"),
+        ((60, 70), Decision.REJECT, "futile"),
+        ((-1, 70), Decision.ABSTAIN, "sandbox_failed"),
+        ((75, -2), Decision.ABSTAIN, "sandbox_failed"),
+    ],
+)
+def test_verdicts(world: World, client: JudgeClient, levels: tuple[int, int], decision: Decision, reason: str) -> None:
+    asked = world.question(world.version(*levels))
+    verdict = client.decide(asked)
+    assert (verdict.decision, verdict.reason, verdict.isolation) == (decision, reason, "kernel")
+    evidence = client.evidence(verdict.evidence)
+    assert evidence["question"] == json.loads(json.dumps(asked.plain()))
+    assert (evidence["decision"], evidence["reason"]) == (decision, reason)
+    assert all(len(stage["path"]) <= 60 for stage in evidence["stages"])
+
+
+def test_the_same_question_gets_the_same_answer_also_anew(world: World) -> None:
+    asked = world.question(world.version(75, 70))
+    with world.client() as first:
+        verdict = first.decide(asked)
+        assert first.decide(asked) == verdict
+    with world.client() as restarted:
+        assert restarted.decide(asked) == verdict
+    with world.client(folder="elsewhere") as recomputed:
+        assert recomputed.decide(asked) == verdict
+    with world.client(folder="other", secret_hex="cd" * 32) as other:
+        assert other.decide(asked).evidence != verdict.evidence
+
+
+def test_a_killed_judge_answers_the_repeated_question_alike(world: World) -> None:
+    asked = world.question(world.version(75, 70))
+    with world.client() as plain:
+        verdict = plain.decide(asked)
+    killed: list[dict[str, Any]] = []
+
+    def kill(fields: dict[str, Any]) -> None:
+        if not killed:
+            killed.append(fields)
+            process = judge._process
+            assert process is not None
+            os.kill(process.pid, signal.SIGKILL)
+
+    with world.client(folder="killed", on_progress=kill) as judge:
+        # Its pipe may still hold an answer that it gave before it died; otherwise asking fails once.
+        try:
+            first = judge.decide(asked)
+        except SandboxError:
+            first = judge.decide(asked)
+        assert first == verdict
+        assert killed
+
+
+def test_progress_tells_items_and_nothing_else(world: World) -> None:
+    told: list[dict[str, Any]] = []
+    with world.client(on_progress=told.append) as judge:
+        judge.decide(world.question(world.version(75, 70)))
+    assert told[0] == {"slot": 1, "items": {"single": 64}}
+    assert {key for fields in told for key in fields} == {"slot", "items"}
+
+
+def test_standing_and_sealed(world: World, client: JudgeClient) -> None:
+    def standing(chain: int) -> dict[str, Any]:
+        return client.standing(
+            StandingQuestion(
+                number=1,
+                reference=world.version(60, 70),
+                champion=world.version(75, chain),
+                protected=PROTECTED,
+                alpha="0.01",
+                max_items=2000,
+            )
+        )
+
+    assert standing(50)["alarm"] is True
+    assert standing(70)["alarm"] is False
+    sealed = SealedQuestion(
+        seed_candidate=world.version(60, 70), champion=world.version(75, 60), counts={"single": 100, "chain": 70}
+    )
+    counts = client.sealed(sealed)
+    assert counts == client.sealed(sealed)
+    for skill, row in counts.items():
+        assert row["n"] == sealed.counts[skill]
+        assert row["champion_correct"] - row["seed_correct"] == row["wins"] - row["losses"]
+
+
+def test_errors_come_back_as_themselves(world: World, client: JudgeClient) -> None:
+    absent = {**world.version(75, 70), "model": "ef" * 32}
+    with pytest.raises(StoreError, match="not in the store"):
+        client.decide(world.question(absent))
+    with pytest.raises(UsageError, match="SHA-256"):
+        client.evidence("../secret")
+    with pytest.raises(StoreError, match="missing or was altered"):
+        client.evidence("0" * 64)
+    assert client.decide(world.question(world.version(75, 70))).decision is Decision.ACCEPT
+
+
+def test_altered_evidence_is_found(world: World, client: JudgeClient) -> None:
+    asked = world.question(world.version(75, 70))
+    path = world.root / "judge" / "evidence" / f"{client.decide(asked).evidence}.json"
+    path.chmod(0o600)
+    path.write_text(path.read_text().replace("accept", "reject"))
+    with pytest.raises(StoreError, match="altered"):
+        client.decide(asked)
+
+
+def test_the_secret_is_drawn_once_and_kept_from_others(tmp_path: Path) -> None:
+    folder = JudgeFolder(tmp_path / "judge")
+    assert (tmp_path / "judge").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "judge" / "secret").stat().st_mode & 0o777 == 0o600
+    assert JudgeFolder(tmp_path / "judge").commitment == folder.commitment
+    assert JudgeFolder(tmp_path / "else").commitment != folder.commitment
+    (tmp_path / "judge" / "secret").chmod(0o644)
+    with pytest.raises(SandboxError, match="read by others"):
+        JudgeFolder(tmp_path / "judge")
+
+
+def test_the_judge_holds_no_tensor_library(world: World) -> None:
+    code = (
+        "import sys, evolvent.judge.server; print(sorted({'torch', 'transformers', 'scipy.stats'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+class Numbers:
+    """A task in this process, for the bench alone."""
+
+    skills = ("single", "chain")
+
+    def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
+        return [Problem(task="toy", skill=skill, prompt=f"{skill}:{rng.getrandbits(60)}") for _ in range(count)]
+
+    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
+        raise RuntimeError("a hostile output felled the verifier")
+
+
+def bench(world: World) -> Bench:
+    return Bench(Numbers(), world.store, [sys.executable, str(HERE / "toy_worker.py")])
+
+
+def test_without_kernel_isolation_the_answer_is_never_accept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive = IsolatedProcess.receive
+    monkeypatch.setattr(
+        IsolatedProcess,
+        "receive",
+        lambda self, *, timeout_s: {**receive(self, timeout_s=timeout_s), "isolation": "reduced"},
+    )
+    folder, task = JudgeFolder(world.root / "judge", bytes(32)), Numbers()
+    with bench(world) as runner:
+        server = JudgeServer(folder, "toy", ItemSource(bytes(32), task), runner)
+        answer = server.decide(world.question(world.version(100, 100)))
+    assert (answer["decision"], answer["reason"]) == ("abstain", "isolation:reduced")
+    assert folder.evidence(answer["evidence"])["items"] == {}
+
+
+def test_items_follow_from_secret_and_key_alone() -> None:
+    def draw(secret: bytes, **changes: Any) -> tuple[Problem, ...]:
+        fields: dict[str, Any] = {
+            "candidate": "c", "slot": "1", "skill": "single", "split": "gate", "index": 0, "count": 4,
+        }  # fmt: skip
+        return ItemSource(secret, Numbers()).draw(**{**fields, **changes}).problems
+
+    base = draw(b"s")
+    assert draw(b"s") == base
+    others = [
+        draw(b"t"),
+        draw(b"s", candidate="d"),
+        draw(b"s", slot="2"),
+        draw(b"s", split="sealed"),
+        draw(b"s", index=1),
+    ]
+    assert all(set(p.prompt for p in other).isdisjoint(p.prompt for p in base) for other in others)
+
+
+def test_a_verifier_that_fails_counts_as_wrong_and_a_version_runs_once(world: World) -> None:
+    block = ItemSource(b"s", Numbers()).draw(candidate="c", slot="1", skill="single", split="gate", index=0, count=5)
+    with bench(world) as runner:
+        assert not runner.score(world.version(100, 100), block, 8).any()
+        twin = {**world.version(100, 100), "genome": "1" * 64}
+        runner.score(twin, block, 8)
+        assert runner.tokens == 5

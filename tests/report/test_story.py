@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+
+import pytest
+from synthetic_run import Builder, Synthetic
+
+from evolvent.judge import stats
+from evolvent.report import Story
+from evolvent.report.rows import Outcome, SkillGain
+
+
+@pytest.fixture(scope="module")
+def made() -> Synthetic:
+    return Synthetic()
+
+
+@pytest.fixture(scope="module")
+def story(made: Synthetic) -> Story:
+    return Story.of(made.events)
+
+
+def test_fold_is_incremental(made: Synthetic) -> None:
+    step = Story()
+    for i, event in enumerate(made.events):
+        step.add(event)
+        if i % 7 == 0:
+            assert step == Story.of(made.events[: i + 1])
+
+
+def test_champion_follows_promotions_and_rollbacks(made: Synthetic, story: Story) -> None:
+    assert story.champion == made.champion
+    assert [p.forced for p in story.promotions] == [False, True, False]
+    assert [p.by for p in story.promotions if p.forced] == ["dana"]
+    assert [(r.turn, r.source) for r in story.rollbacks] == [(3, story.promotions[1].version)]
+    assert [s.alarm for s in story.standing] == [True]
+
+
+def test_each_proposal_ends_where_its_events_say(story: Story) -> None:
+    assert [attempt.outcome for attempt in story.attempts.values()] == [
+        Outcome.REJECTED, Outcome.PROMOTED, Outcome.SCREENED_OUT, Outcome.BUILD_FAILED, Outcome.REJECTED,
+        Outcome.FORCED, Outcome.ABSTAINED, Outcome.SCREENED_OUT, Outcome.PROMOTED, Outcome.SCREENED_OUT,
+        Outcome.REJECTED,
+    ]  # fmt: skip
+    assert len(story.refused) == 8
+    failed = story.attempts["2.0"]
+    assert failed.reason == "JobFailed: loss is not finite at step 212"
+    assert failed.diagnosis["skill"] == "multi"
+
+
+def test_totals_are_sums_of_events(made: Synthetic, story: Story) -> None:
+    built = [event.payload for event in made.events if event.kind == "built"]
+    assert story.funnel == {name: sum(b["funnel"][name] for b in built) for name in story.funnel}
+    assert story.cost.flops == sum(b["flops"] for b in built)
+    measured = sum(event.cost.get("seconds", 0) for event in made.events)
+    assert story.cost.milliseconds == 1000 * measured
+    assert story.alpha_spent == Decimal("0.00025") * 6
+    assert (story.head, story.num_events) == (made.events[-1].chain_hash, len(made.events))
+
+
+def test_subgoals_end_by_events(story: Story) -> None:
+    assert {g.id: (g.state, g.opened, g.ended) for g in story.subgoals.values()} == {
+        "G1": ("closed", 0, 4),
+        "G2": ("abandoned", 2, 3),
+    }
+
+
+def test_gain_interval_is_newcombe_paired(story: Story) -> None:
+    gain = story.gains["multi"]
+    assert gain.gain == pytest.approx(0.123)
+    assert gain.interval == stats.newcombe_paired(335, 171, 48, 446)
+
+
+@pytest.mark.parametrize("changes", [{"wins": 172}, {"n": 100}, {"losses": -1}, {"n": 0}])
+def test_contradicting_counts_have_no_interval(changes: dict[str, int]) -> None:
+    right = SkillGain(skill="x", n=1000, seed_correct=383, champion_correct=506, wins=171, losses=48)
+    assert dataclasses.replace(right, **changes).interval is None
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"skills": []}, {"id": 3, "proposal": "x", "slot": "y", "funnel": {"kept": "z"}}]
+)
+def test_odd_payloads_do_not_stop_the_fold(made: Synthetic, payload: dict[str, object]) -> None:
+    log = Builder()
+    for kind in sorted({event.kind for event in made.events} | {"kind.of.next.year"}):
+        log.add(kind, dict(payload))
+    assert Story.of(log.events).num_events == len(log.events)

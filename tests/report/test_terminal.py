@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console, RenderableType
+from synthetic_run import Synthetic
+
+from evolvent.report import Story, terminal, words
+
+VIEWS = [terminal.before_after, terminal.log, terminal.lineage, terminal.status, terminal.report]
+
+
+def shown(renderable: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=160, force_terminal=False)
+    console.print(renderable)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def story() -> Story:
+    return Story.of(Synthetic().events)
+
+
+def test_before_after_shows_the_fold(story: Story) -> None:
+    text = shown(terminal.before_after(story))
+    for gain in story.gains.values():
+        assert words.points(gain.gain) in text
+        assert words.interval(gain.interval) in text
+
+
+def test_log_names_outcome_and_reason(story: Story) -> None:
+    text = shown(terminal.log(story))
+    assert "planted_regression" in text
+    assert "inferior:single" in text
+    assert "planted_regression" not in shown(terminal.log(story, last=2))
+
+
+def test_lineage_marks_champion_and_rollback(story: Story) -> None:
+    text = shown(terminal.lineage(story))
+    line = next(line for line in text.splitlines() if "serves now" in line)
+    assert words.short(story.champion) in line
+    assert "rolled back from" in text
+
+
+def test_status_tells_what_is_left(story: Story) -> None:
+    text = shown(terminal.status(story))
+    assert f"{story.cost.tokens:,} spent, {60_000_000 - story.cost.tokens:,} left" in text
+    assert f"{story.alpha_spent} spent over 6 slots" in text
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_empty_and_hostile_stories_print(view: Callable[[Story], RenderableType]) -> None:
+    assert shown(view(Story()))
+    text = shown(view(Story.of(Synthetic(hostile="[red]x[/nope]\x1b[2J\x07\u202e").events)))
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
+def test_markup_in_names_stays_text() -> None:
+    assert "[red]x[/nope]" in shown(terminal.log(Story.of(Synthetic(hostile="[red]x[/nope]").events)))
+
+
+def test_numbers_in_words() -> None:
+    assert words.flops(1_240_000_000_000_000).replace("\u00a0", " ") == "1.24 PFLOP"
+    assert words.seconds(7_500_000).replace("\u00a0", " ") == "2 h 05 min"
+    assert words.points(-0.0004) == "0.0"
+    assert words.number("nan") is None
+    assert words.number("1e999") is None
