@@ -99,7 +99,7 @@ class Synthetic:
 
     def __init__(self, *, hostile: str = "", seed: int = 7) -> None:
         self.rng, self.log, self.evidence = random.Random(seed), Builder(), dict[str, dict[str, Any]]()
-        self.name = hostile
+        self.name, self.spent = hostile, {"flops": 0, "tokens": 0, "problems": 0}
         self.champion, self.slots, self.rates = digest("seed"), 0, dict(SKILLS)
         self.before_forced: tuple[str, dict[str, float]] | None = None
         self._start()
@@ -117,10 +117,10 @@ class Synthetic:
             "versions": {"evolvent": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},
         }
         goal = {"skill": "multi", "gain_points": 10, "turns": 5}
-        start = {"config": config, "plan_hash": digest("plan"), "seed": 11, "task": self.name or "sql_migration"}
+        start = {"config": config, "plan": digest("plan"), "seed": 11, "task": self.name or "sql_migration"}
         self.log.add("run.started", {**start, "goal": goal})
         self.log.add("judge.sealed", {"commitment": digest("secret")})
-        imported = {"version": self.champion, "genome": digest("g0"), "model": digest("m0"), "params": 3_150_000}
+        imported = {"version": self.champion, "candidate": {"genome": digest("g0")}, "parameters": 3_150_000}
         self.log.add("seed.imported", imported)
         self.log.add(
             "goal.opened", {"id": "G1", "skill": "multi", "slice": {"changes": "3"}, "reason": "weakest slice"}
@@ -138,15 +138,14 @@ class Synthetic:
             k: {"n": 400, "correct": sum(rng.random() < rate for _ in range(400))} for k, rate in self.rates.items()
         }
         diagnosed = {"turn": turn, "champion": self.champion, "traces": digest("t", turn), "skills": skills}
-        log.add("diagnosed", {**diagnosed, "weaknesses": [weakness.plain()]}, seconds=41)
+        log.add("diagnosed", {**diagnosed, "weaknesses": [weakness.plain()]}, ms=41_000)
         if turn == 2:
             log.add(
                 "goal.opened", {"id": "G2", "skill": "multi", "slice": {"tier": "rebuild"}, "reason": "rows get lost"}
             )
-        spent = {"flops": 0, "tokens": 0, "problems": 0}
         self.parent = self.champion
         for index, plan in enumerate(p for p in PLANS if p["turn"] == turn):
-            self._attempt(turn, index, plan, weakness.hash, spent)
+            self._attempt(turn, index, plan, weakness)
         if turn == 3 and self.before_forced:
             former, self.rates = self.before_forced
             check = {
@@ -162,17 +161,18 @@ class Synthetic:
             log.add("goal.abandoned", {"id": "G2", "reason": "no operator helped in three turns"})
         if turn == 4:
             log.add("goal.closed", {"id": "G1", "reason": "gain reached on dev"})
-        log.add("turn.ended", {"turn": turn, "champion": self.champion, "spent": spent})
+        log.add("turn.ended", {"turn": turn, "champion": self.champion, "spent": dict(self.spent)})
 
-    def _attempt(self, turn: int, index: int, plan: dict[str, Any], weakness: str, spent: dict[str, int]) -> None:
+    def _attempt(self, turn: int, index: int, plan: dict[str, Any], weakness: Diagnosis) -> None:
         log, rng, end = self.log, self.rng, plan["end"]
         name, version = f"{turn}.{index}", digest("v", turn, index)
         proposal = Proposal(
             turn=turn, index=index, operator=self.name or plan["op"], params={} if plan["op"] == "null" else PARAMS,
-            parent=self.parent, diagnosis="" if plan["op"] == "null" else weakness, seed=3,
+            parent=self.parent, diagnosis="" if plan["op"] == "null" else weakness.hash, seed=3,
             predicted_gain=dec(max(plan["gain"], 0) * 100), predicted_flops=6 * 10**14,
         )  # fmt: skip
-        log.add("proposed", {"proposal": proposal.plain(), "id": name})
+        answers = weakness.plain() if proposal.diagnosis else None
+        log.add("proposed", {"proposal": proposal.plain(), "id": name, "answers": answers})
         if end == "failed":
             log.add("build.failed", {"id": name, "error": "JobFailed", "message": "loss is not finite at step 212"})
             log.add("rejected", {"id": name, "version": "", "reason": "build failed"})
@@ -182,16 +182,20 @@ class Synthetic:
                   "kept": int(drawn * 0.9)}  # fmt: skip
         flops = rng.randrange(3, 9) * 10**14 if drawn else 4 * 10**12
         tokens = drawn * 610 + 90_000
-        built = {"id": name, "version": version, "model": digest("m", name), "genome": digest("g", name)}
-        log.add("built", {**built, "flops": flops, "tokens": tokens, "funnel": funnel}, seconds=70 + drawn // 20)
-        spent["flops"] += flops
-        spent["tokens"] += tokens
-        spent["problems"] += drawn + 512
+        candidate = {"model": digest("m", name), "genome": digest("g", name)}
+        built = {"id": name, "version": version, "candidate": candidate, "parameters": 3_150_000}
+        log.add("built", {**built, "flops": flops, "tokens": tokens, "funnel": funnel}, ms=70_000 + drawn * 50)
+        self.spent["flops"] += flops
+        self.spent["tokens"] += tokens
+        self.spent["problems"] += drawn + 512
         passed = end != "screen"
         wins = 38 if passed else 21
-        log.add("screened", {"id": name, "version": version, "n": 256, "wins": wins, "losses": 24, "passed": passed})
+        log.add(
+            "screened",
+            {"id": name, "version": version, "target": {"n": 256, "wins": wins, "losses": 24}, "passed": passed},
+        )
         if not passed:
-            log.add("rejected", {"id": name, "version": version, "reason": "screen"})
+            log.add("rejected", {"id": name, "version": version, "reason": "no gain on dev"})
             return
         if end == "forced":
             self.before_forced = (self.champion, dict(self.rates))
@@ -212,7 +216,7 @@ class Synthetic:
         opened = {"slot": self.slots, "id": name, "question": digest("q", self.slots)}
         self.log.add("slot.opened", {**opened, "alpha_sup": "0.00025", "alpha_ni": "0.00025"})
         answer = {"slot": self.slots, "candidate": version, "decision": proof["decision"], "reason": end}
-        self.log.add("verdict", {**answer, "evidence": key, "isolation": "kernel", "id": name}, seconds=212)
+        self.log.add("verdict", {"verdict": {**answer, "evidence": key, "isolation": "kernel"}, "id": name}, ms=212_000)
         if proof["decision"] != "accept":
             self.log.add("rejected", {"id": name, "version": version, "reason": end})
 

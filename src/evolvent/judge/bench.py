@@ -131,6 +131,13 @@ class Bench:
         self._started()
         return self._tier
 
+    def warm(self) -> None:
+        """Start the worker before it is needed; a failure shows at the first question."""
+        try:
+            self._started()
+        except SandboxError as exc:
+            print(f"judge: worker did not start: {exc}", file=sys.stderr)
+
     def score(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> NDArray[np.bool_]:
         """Which of the block's items the version solves. A version is run once per block.
 

@@ -275,6 +275,7 @@ def main() -> None:
         )
         write_json(answers, {"ready": True, "commitment": folder.commitment})
         try:
+            bench.warm()  # while the first candidate is still being built
             serve(server, folder, sys.stdin.buffer, answers)
         except BrokenPipeError:
             pass  # the asker is gone; it will ask again

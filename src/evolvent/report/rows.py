@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     PROPOSED = "proposed"
     BUILD_FAILED = "build failed"
     BUILT = "built"
+    OUT_OF_PLAN = "out of plan"
     SCREENED_OUT = "screened out"
     SCREENED = "screened"
     AT_JUDGE = "at the judge"
@@ -116,7 +117,7 @@ class Attempt:
         reason: why it ended there, in the judge's or the loop's words.
         version: what was built, ``""`` before.
         funnel: counts of `FUNNEL`.
-        screen: ``n``, ``wins``, ``losses`` of the screen on dev items; empty if there was none.
+        screen: ``n``, ``wins``, ``losses`` on the target's dev problems; empty if there was no screen.
         slot: slot that it used, 0 if none.
         alpha_sup: level of the superiority test, decimal text.
         alpha_ni: level of each non-inferiority test, decimal text.
@@ -156,7 +157,8 @@ class Promotion:
         attempt: id of the proposal.
         forced: a person overrode the gate; outside the error guarantee.
         by: who approved it.
-        clause: rule or words on which it rests.
+        clause: clause of the change plan, or the person's reason, on which it rests.
+        objection: what the judge had said, where a person overrode it.
     """
 
     turn: int
@@ -166,6 +168,7 @@ class Promotion:
     forced: bool
     by: str
     clause: str
+    objection: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

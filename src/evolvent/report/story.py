@@ -30,14 +30,14 @@ from evolvent.report.rows import (
     Turn,
     Version,
 )
-from evolvent.types import Event, content_hash
+from evolvent.types import Event
 
 __all__ = ["Story"]
 
 Payload = Mapping[str, Any]
 
 _VERDICTS = {"accept": Outcome.ACCEPTED, "reject": Outcome.REJECTED, "abstain": Outcome.ABSTAINED}
-_REFUSED = (Outcome.REJECTED, Outcome.ABSTAINED, Outcome.SCREENED_OUT, Outcome.BUILD_FAILED)
+_REFUSED = (Outcome.REJECTED, Outcome.ABSTAINED, Outcome.SCREENED_OUT, Outcome.OUT_OF_PLAN, Outcome.BUILD_FAILED)
 
 
 def _text(payload: Payload, name: str) -> str:
@@ -59,10 +59,6 @@ def _counts(payload: Payload, name: str) -> dict[str, int]:
     return {key: _whole(_table(payload, name), key) for key in _table(payload, name)}
 
 
-def _milliseconds(cost: Payload) -> int:
-    return _whole(cost, "seconds_ms") if "seconds_ms" in cost else 1000 * _whole(cost, "seconds")
-
-
 @dataclass
 class Story:
     """What has happened so far. Rows are in the order of their events.
@@ -71,13 +67,12 @@ class Story:
         run: what the run was asked for.
         versions: by candidate hash.
         attempts: proposals by id.
-        diagnoses: plain diagnoses by hash.
-        turns: by number.
+            turns: by number.
         scores: dev scores of the champions, in order.
         promotions: in order.
         rollbacks: in order.
         standing: later looks at the champion, in order.
-        subgoals: by id.
+        subgoals: in the order in which they were opened; an id may come again.
         gains: seed against champion by skill, once reported.
         champion: version that serves now.
         seed_version: version that the run began with.
@@ -89,13 +84,12 @@ class Story:
     run: Run = field(default_factory=Run)
     versions: dict[str, Version] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
-    diagnoses: dict[str, dict[str, Any]] = field(default_factory=dict)
     turns: dict[int, Turn] = field(default_factory=dict)
     scores: list[DevScore] = field(default_factory=list)
     promotions: list[Promotion] = field(default_factory=list)
     rollbacks: list[Rollback] = field(default_factory=list)
     standing: list[Standing] = field(default_factory=list)
-    subgoals: dict[str, Subgoal] = field(default_factory=dict)
+    subgoals: list[Subgoal] = field(default_factory=list)
     gains: dict[str, SkillGain] = field(default_factory=dict)
     champion: str = ""
     seed_version: str = ""
@@ -119,7 +113,7 @@ class Story:
             handler(self, event.payload)
         if event.kind == "run.started":
             self.run = replace(self.run, run=event.run, started_ns=event.time_ns)
-        if (turn := self.turns.get(self.turn)) and (spent := _milliseconds(event.cost)):
+        if (turn := self.turns.get(self.turn)) and (spent := _whole(event.cost, "ms")):
             self.turns[self.turn] = replace(turn, cost=turn.cost + Cost(milliseconds=spent))
 
     @property
@@ -179,7 +173,7 @@ def _run_started(story: Story, payload: Payload) -> None:
         task=_text(payload, "task"),
         goal=_table(payload, "goal"),
         seed=_text(payload, "seed"),
-        plan_hash=_text(payload, "plan_hash"),
+        plan_hash=_text(payload, "plan"),
         config=_table(payload, "config"),
     )
 
@@ -190,9 +184,8 @@ def _judge_sealed(story: Story, payload: Payload) -> None:
 
 def _seed_imported(story: Story, payload: Payload) -> None:
     version = _text(payload, "version")
-    story.versions[version] = Version(
-        version=version, genome=_text(payload, "genome"), num_params=_whole(payload, "params")
-    )
+    genome = _text(_table(payload, "candidate"), "genome")
+    story.versions[version] = Version(version=version, genome=genome, num_params=_whole(payload, "parameters"))
     story.seed_version = story.champion = version
 
 
@@ -205,15 +198,13 @@ def _turn_started(story: Story, payload: Payload) -> None:
 def _turn_ended(story: Story, payload: Payload) -> None:
     number, spent = _whole(payload, "turn"), _table(payload, "spent")
     turn = story.turns.get(number, Turn(turn=number))
-    cost = replace(turn.cost, **{unit: _whole(spent, unit) for unit in ("flops", "tokens", "problems")})
+    before = story.cost  # the event holds the run's total so far
+    own = {unit: _whole(spent, unit) - getattr(before, unit) for unit in ("flops", "tokens", "problems")}
+    cost = replace(turn.cost, **own)
     story.turns[number] = replace(turn, end=_text(payload, "champion"), cost=cost, done=True)
 
 
 def _diagnosed(story: Story, payload: Payload) -> None:
-    weaknesses = payload.get("weaknesses")
-    for weakness in weaknesses if isinstance(weaknesses, list) else []:
-        if isinstance(weakness, dict):
-            story.diagnoses[content_hash(weakness)] = weakness
     skills = _table(payload, "skills")
     for skill in skills:
         counts = _table(skills, skill)
@@ -229,22 +220,23 @@ def _diagnosed(story: Story, payload: Payload) -> None:
 
 
 def _goal_opened(story: Story, payload: Payload) -> None:
-    name = _text(payload, "id")
-    story.subgoals[name] = Subgoal(
-        id=name,
-        skill=_text(payload, "skill"),
-        slice=_table(payload, "slice"),
-        reason=_text(payload, "reason"),
-        opened=story.turn,
+    story.subgoals.append(
+        Subgoal(
+            id=_text(payload, "id"),
+            skill=_text(payload, "skill"),
+            slice=_table(payload, "slice"),
+            reason=_text(payload, "reason"),
+            opened=story.turn,
+        )
     )
 
 
 def _goal_ended(state: str) -> Callable[[Story, Payload], None]:
     def handler(story: Story, payload: Payload) -> None:
-        name = _text(payload, "id")
-        goal = story.subgoals.get(name, Subgoal(id=name, skill=_text(payload, "skill")))
-        reason = _text(payload, "reason") or goal.reason
-        story.subgoals[name] = replace(goal, state=state, reason=reason, ended=story.turn)
+        for i, goal in enumerate(story.subgoals):
+            if goal.id == _text(payload, "id") and goal.state == "open":
+                reason = _text(payload, "reason") or goal.reason
+                story.subgoals[i] = replace(goal, state=state, reason=reason, ended=story.turn)
 
     return handler
 
@@ -258,7 +250,7 @@ def _proposed(story: Story, payload: Payload) -> None:
         operator=_text(proposal, "operator"),
         params=_table(proposal, "params"),
         parent=_text(proposal, "parent"),
-        diagnosis=story.diagnoses.get(_text(proposal, "diagnosis"), {}),
+        diagnosis=_table(payload, "answers"),
         predicted_gain=_text(proposal, "predicted_gain"),
         predicted_flops=_whole(proposal, "predicted_flops"),
     )
@@ -274,7 +266,8 @@ def _built(story: Story, payload: Payload) -> None:
         Version(
             version=version,
             parents=(attempt.parent,) if attempt.parent else (),
-            genome=_text(payload, "genome"),
+            genome=_text(_table(payload, "candidate"), "genome"),
+            num_params=_whole(payload, "parameters"),
             turn=attempt.turn,
             operator=attempt.operator,
             attempt=name,
@@ -288,11 +281,9 @@ def _build_failed(story: Story, payload: Payload) -> None:
 
 
 def _screened(story: Story, payload: Payload) -> None:
-    screen = {name: _whole(payload, name) for name in ("n", "wins", "losses")}
-    passed = payload.get("passed") is True
-    reason = "" if passed else f"screen: {screen['wins']} won, {screen['losses']} lost of {screen['n']}"
-    outcome = Outcome.SCREENED if passed else Outcome.SCREENED_OUT
-    story.update(_text(payload, "id"), outcome=outcome, screen=screen, reason=reason)
+    screen = {name: _whole(_table(payload, "target"), name) for name in ("n", "wins", "losses")}
+    outcome = Outcome.SCREENED if payload.get("passed") is True else Outcome.SCREENED_OUT
+    story.update(_text(payload, "id"), outcome=outcome, screen=screen)
 
 
 def _slot_opened(story: Story, payload: Payload) -> None:
@@ -306,13 +297,14 @@ def _slot_opened(story: Story, payload: Payload) -> None:
 
 
 def _verdict(story: Story, payload: Payload) -> None:
+    verdict = _table(payload, "verdict")
     story.update(
         _text(payload, "id"),
-        outcome=_VERDICTS.get(_text(payload, "decision"), Outcome.ABSTAINED),
-        reason=_text(payload, "reason"),
-        slot=_whole(payload, "slot"),
-        evidence=_text(payload, "evidence"),
-        isolation=_text(payload, "isolation"),
+        outcome=_VERDICTS.get(_text(verdict, "decision"), Outcome.ABSTAINED),
+        reason=_text(verdict, "reason"),
+        slot=_whole(verdict, "slot"),
+        evidence=_text(verdict, "evidence"),
+        isolation=_text(verdict, "isolation"),
     )
 
 
@@ -324,7 +316,8 @@ def _promoted(story: Story, payload: Payload) -> None:
         attempt=_text(payload, "id"),
         forced=payload.get("forced") is True,
         by=_text(payload, "by"),
-        clause=_text(payload, "clause"),
+        clause=_text(payload, "reason") or _text(payload, "clause"),
+        objection=_text(payload, "objection"),
     )
     story.promotions.append(promotion)
     story.champion = promotion.version
@@ -335,8 +328,9 @@ def _promoted(story: Story, payload: Payload) -> None:
 def _rejected(story: Story, payload: Payload) -> None:
     name = _text(payload, "id")
     attempt = story.attempts.get(name, Attempt(id=name))
-    # The judge's or the screen's own word is finer than "rejected": keep it.
-    outcome = attempt.outcome if attempt.outcome in _REFUSED else Outcome.REJECTED
+    # The judge's or the screen's own word is finer than "rejected": keep it. Only the plan refuses what is just built.
+    outcome = Outcome.OUT_OF_PLAN if attempt.outcome is Outcome.BUILT else attempt.outcome
+    outcome = outcome if outcome in _REFUSED else Outcome.REJECTED
     story.update(name, outcome=outcome, reason=attempt.reason or _text(payload, "reason"))
 
 
@@ -371,6 +365,10 @@ def _reported(story: Story, payload: Payload) -> None:
         story.gains[skill] = SkillGain(skill=skill, **{name: counts.get(name, 0) for name in names})
 
 
+def _run_resumed(story: Story, payload: Payload) -> None:
+    story.run = replace(story.run, stopped=None)
+
+
 def _run_stopped(story: Story, payload: Payload) -> None:
     story.run = replace(story.run, stopped=_text(payload, "reason"))
 
@@ -388,6 +386,7 @@ _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
     "rejected": _rejected,
     "reported": _reported,
     "rolled_back": _rolled_back,
+    "run.resumed": _run_resumed,
     "run.started": _run_started,
     "run.stopped": _run_stopped,
     "screened": _screened,

@@ -63,7 +63,7 @@ def log(story: Story, last: int | None = None) -> RenderableType:
             Text(words.clean(attempt.predicted_gain, 12)),
             str(attempt.slot or ""),
             Text(attempt.outcome.value, style=_STYLES.get(attempt.outcome, "dim")),
-            Text(words.clean(attempt.reason, 120)),
+            Text(words.why_ended(attempt)),
         )
     return table
 
@@ -105,7 +105,7 @@ def status(story: Story) -> RenderableType:
     grid.add_row("time", words.seconds(story.cost.milliseconds))
     slots = len(story.judged)
     grid.add_row("error budget", f"{story.alpha_spent} spent over {slots} slot{'' if slots == 1 else 's'}")
-    for i, goal in enumerate(story.subgoals.values()):
+    for i, goal in enumerate(story.subgoals):
         line = Text(f"{goal.state}  ", style="green" if goal.state == "closed" else "")
         line.append(f"{words.clean(goal.skill, 40)} {words.pairs(goal.slice)}".strip(), style="bold")
         line.append(f"  {words.clean(goal.reason, 120)}", style="dim")
@@ -145,7 +145,7 @@ def _version_label(story: Story, entry: Version, promoted: Mapping[str, Promotio
     label.append(f"  {words.clean(entry.operator, 40)}", style="bold" if champion else "")
     attempt = story.attempts.get(entry.attempt)
     if attempt is not None:
-        label.append(f"  turn {attempt.turn}, {attempt.outcome.value} {words.clean(attempt.reason, 80)}", style="dim")
+        label.append(f"  turn {attempt.turn}, {attempt.outcome.value} {words.why_ended(attempt)}", style="dim")
     if entry.version == story.champion:
         label.append("  serves now", style="bold green")
     return label
@@ -174,7 +174,7 @@ def _spent(story: Story, unit: str) -> str:
     limit = limits.get(unit) if isinstance(limits, dict) else None
     spent = getattr(story.cost, unit)
     said = words.flops(spent) if unit == "flops" else f"{spent:,}"
-    if not isinstance(limit, int) or isinstance(limit, bool):
+    if not isinstance(limit, int) or limit <= 0:  # 0 is no limit
         return f"{said} spent"
     left = max(limit - spent, 0)
     return f"{said} spent, {words.flops(left) if unit == 'flops' else f'{left:,}'} left"

@@ -32,6 +32,7 @@ __all__ = [
     "span",
     "stage_words",
     "summary",
+    "why_ended",
 ]
 
 _MINUS = "\u2212"
@@ -149,6 +150,15 @@ def stage_words(stage: Mapping[str, Any]) -> str:
     return name
 
 
+def why_ended(attempt: Attempt) -> str:
+    """Why a proposal ended as it did, with the counts of the screen where that decided."""
+    reason, screen = clean(attempt.reason, 160), attempt.screen
+    if attempt.outcome is Outcome.SCREENED_OUT:
+        counts = f"{screen.get('wins', 0)} won, {screen.get('losses', 0)} lost of {screen.get('n', 0)}"
+        return f"{reason}: {counts}" if reason else counts
+    return reason
+
+
 def headline(story: Story) -> str:
     """The verdict on the run in one sentence."""
     gain = _target(story)
@@ -198,7 +208,7 @@ def _unfinished(story: Story) -> str:
     if not story.num_events:
         return "Nothing has happened yet."
     if story.run.stopped is not None:
-        return f"Stopped before the sealed report: {clean(story.run.stopped, 120)}."
+        return f"Stopped ({clean(story.run.stopped, 120)}). The sealed problems have not been opened."
     if not story.turns:
         return "The run has started; its first turn has not."
     state = "has ended" if story.turns[story.turn].done else "is under way"
@@ -210,6 +220,7 @@ def _refusals(story: Story) -> str:
         (Outcome.REJECTED, "rejected by the judge"),
         (Outcome.ABSTAINED, "left undecided"),
         (Outcome.SCREENED_OUT, "screened out"),
+        (Outcome.OUT_OF_PLAN, "outside the change plan"),
         (Outcome.BUILD_FAILED, "failed to build"),
     )
     parts = [f"{count} {words}" for outcome, words in kinds if (count := story.count(outcome))]
