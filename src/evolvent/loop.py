@@ -21,12 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from evolvent import goals
+from evolvent.asking import promotion_question, standing_question
 from evolvent.budget import Budget
+from evolvent.dev import DevSet, worth_judging
 from evolvent.errors import JobFailed
-from evolvent.jobs import Job, JobEngine
-from evolvent.judge.gate import slot_levels
-from evolvent.judge.questions import Protected, Question, StandingQuestion
-from evolvent.judge.stats import spend_epochs
+from evolvent.jobs import JobEngine
+from evolvent.judge.questions import Question, StandingQuestion
 from evolvent.ledger import Ledger
 from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
@@ -38,8 +39,6 @@ from evolvent.types import Candidate, Decision, Diagnosis, Event, Genome, Propos
 
 PROBES = ("null", "planted_regression")
 STANDING_EVERY = 5  # turns between standing checks of an unchanged champion
-SUBGOALS_OPEN = 3
-SUBGOAL_PATIENCE = 8  # turns until a subgoal that does not move is abandoned
 SNAPSHOT_EVERY = 10
 
 Payload = dict[str, Any]
@@ -67,7 +66,7 @@ class Loop:
         proposer: chooses what to try.
         state: fold of the ledger so far.
         gold: store hash of the seed's own data, or ``""``.
-        skills: the task's pooled skills.
+        dev: runs versions on dev problems.
         max_new_tokens: room of an answer.
         on_event: told of each new event.
         on_stage: told what is going on, for people.
@@ -82,7 +81,7 @@ class Loop:
     proposer: Proposer
     state: State
     gold: str
-    skills: tuple[str, ...]
+    dev: DevSet
     max_new_tokens: int
     on_event: Callable[[Event], None] = lambda event: None
     on_stage: Callable[[str, Payload], None] = lambda stage, fields: None
@@ -113,18 +112,25 @@ class Loop:
         for proposal in proposals:
             self._try(proposal)
         self._check_champion(turn)
-        self.once("turn.ended", f"{turn}/end", lambda: {"turn": turn, "champion": self.state.champion, "spent": self.state.spent})
+        self.once(
+            "turn.ended",
+            f"{turn}/end",
+            lambda: {"turn": turn, "champion": self.state.champion, "spent": self.state.spent},
+        )
         if turn % SNAPSHOT_EVERY == 0:
             self.ledger.save_snapshot("state", self.ledger.head()[0], self.state.plain())
 
-    def once(self, kind: str, key: str, make: Callable[[], Payload], actor: str = "controller") -> Payload:
+    def once(
+        self, kind: str, key: str, make: Callable[[], Payload], actor: str = "controller", spent_ms: int = 0
+    ) -> Payload:
         """The payload of the event `key`: read if it was written before, else made, appended and folded in."""
         old = self.ledger.get(key)
         if old is not None:
             return old.payload
         started = time.monotonic()
         payload = make()
-        event = self.ledger.append(kind, payload, actor=actor, key=key, cost={"ms": int(1000 * (time.monotonic() - started))})
+        cost = {"ms": spent_ms + int(1000 * (time.monotonic() - started))}
+        event = self.ledger.append(kind, payload, actor=actor, key=key, cost=cost)
         before = dict(self.state.spent)
         self.state.apply(event)
         self.on_event(event)
@@ -133,37 +139,11 @@ class Loop:
 
     # -- diagnose ------------------------------------------------------------------------------------------------------
 
-    def _dev_job(self, version: str, asked_of: str, skill: str) -> Job:
-        """Dev rollout of a version on the dev problems that belong to another (or the same) version."""
-        candidate = self.state.versions[version]["candidate"]
-        return Job(
-            function="evolvent.observe.jobs:dev_rollout",
-            inputs={"model": candidate["model"]},
-            params={
-                "task": self.settings.task,
-                "skill": skill,
-                "count": self.settings.dev.problems,
-                "scaffold": candidate["scaffold"],
-            },
-            seed=derive_seed(self.settings.seed, "dev", asked_of, skill),
-        )
-
-    def _dev(self, version: str, asked_of: str) -> tuple[dict[str, str], dict[str, Payload]]:
-        """Trace artifacts and counts by skill; the skills run side by side."""
-        results = self.engine.map([self._dev_job(version, asked_of, skill) for skill in self.skills])
-        outputs: dict[str, dict[str, str]] = {}
-        for skill, result in zip(self.skills, results, strict=True):
-            if isinstance(result, JobFailed):
-                raise result
-            outputs[skill] = result.outputs
-        counts = {skill: self.store.get_json(out["counts"]) for skill, out in outputs.items()}
-        return {skill: out["traces"] for skill, out in outputs.items()}, counts
-
     def _diagnose(self, turn: int) -> Payload:
         def work() -> Payload:
             champion = self.state.champion
             self.on_stage("diagnose", {"turn": turn})
-            artifacts, counts = self._dev(champion, champion)
+            artifacts, counts = self.dev.run(self.state.versions[champion]["candidate"], champion)
             traces = [Trace(**row) for name in artifacts.values() for row in self.store.get_json(name)]
             return {
                 "turn": turn,
@@ -171,7 +151,9 @@ class Loop:
                 "traces": artifacts,
                 "skills": {skill: {"n": c["n"], "correct": c["correct"]} for skill, c in counts.items()},
                 "weaknesses": [weakness.plain() for weakness in diagnose(traces)],
-                "subgoals": {id_: _slice_counts(traces, goal) for id_, goal in sorted(self.state.subgoals.items())},
+                "subgoals": {
+                    id_: goals.slice_counts(traces, goal) for id_, goal in sorted(self.state.subgoals.items())
+                },
                 "flops": sum(c["flops"] for c in counts.values()),
                 "tokens": sum(c["tokens"] for c in counts.values()),
             }
@@ -179,22 +161,10 @@ class Loop:
         return self.once("diagnosed", f"{turn}/diagnosed", work)
 
     def _set_subgoals(self, turn: int, found: Payload) -> None:
-        for id_, goal in sorted(self.state.subgoals.items()):
-            if goal["failures"] * goal["n_at_start"] * 2 <= goal["failures_at_start"] * goal["n"]:
-                payload = {**goal, "turn": turn, "reason": "failure rate halved on dev"}
-                self.once("goal.closed", f"{turn}/closed/{id_}", lambda p=payload: p)
-            elif turn - goal["turn"] >= SUBGOAL_PATIENCE:
-                payload = {**goal, "turn": turn, "reason": f"no halving in {SUBGOAL_PATIENCE} turns"}
-                self.once("goal.abandoned", f"{turn}/abandoned/{id_}", lambda p=payload: p)
-        for weakness in found["weaknesses"]:
-            id_ = ",".join([weakness["skill"], *(f"{k}={v}" for k, v in sorted(weakness["slice"].items()))])
-            if weakness["slice"] and id_ not in self.state.subgoals and len(self.state.subgoals) < SUBGOALS_OPEN:
-                counts = {"n": weakness["n"], "failures": weakness["failures"]}
-                payload = {
-                    "id": id_, "skill": weakness["skill"], "slice": weakness["slice"], "turn": turn, **counts,
-                    "n_at_start": counts["n"], "failures_at_start": counts["failures"], "reason": weakness["cause"],
-                }  # fmt: skip
-                self.once("goal.opened", f"{turn}/opened/{id_}", lambda p=payload: p)
+        for move in goals.finished(self.state.subgoals, turn):
+            self.once(move.kind, f"{turn}/done/{move.id}", lambda m=move: m.payload)
+        for move in goals.opened(self.state.subgoals, found["weaknesses"], turn):
+            self.once(move.kind, f"{turn}/opened/{move.id}", lambda m=move: m.payload)
 
     # -- propose and build ---------------------------------------------------------------------------------------------
 
@@ -261,11 +231,13 @@ class Loop:
             futures = {_id(p): threads.submit(self._carry_out, p, pool) for p in waiting}
             for proposal in waiting:
                 id_ = _id(proposal)
-                made = futures[id_].result()
+                made, spent_ms = futures[id_].result()
                 kind = "build.failed" if isinstance(made, JobFailed) else "built"
-                self.once(kind, f"{id_}/built", lambda p=proposal, m=made: self._built(p, m))
+                self.once(kind, f"{id_}/built", lambda p=proposal, m=made: self._built(p, m), spent_ms=spent_ms)
 
-    def _carry_out(self, proposal: Proposal, pool: tuple[str, ...]) -> Built | JobFailed:
+    def _carry_out(self, proposal: Proposal, pool: tuple[str, ...]) -> tuple[Built | JobFailed, int]:
+        """What was built, or why not, and the milliseconds that it took."""
+        started = time.monotonic()
         parent = self.state.versions[proposal.parent]
         bench = Bench(
             run=self.engine.run,
@@ -278,10 +250,12 @@ class Loop:
             gold=self.gold,
             pool=pool,
         )
+        made: Built | JobFailed
         try:
-            return self.operators[proposal.operator].build(bench)
+            made = self.operators[proposal.operator].build(bench)
         except JobFailed as exc:
-            return exc
+            made = exc
+        return made, int(1000 * (time.monotonic() - started))
 
     def _built(self, proposal: Proposal, made: Built | JobFailed) -> Payload:
         if isinstance(made, JobFailed):
@@ -346,23 +320,17 @@ class Loop:
 
         def work() -> Payload:
             self.on_stage("screen", {"id": _id(proposal), "operator": proposal.operator})
-            mine, counts = self._dev(version, proposal.parent)
-            champions, _ = self._dev(self.state.champion, proposal.parent)
-            skills = {skill: _paired(self.store.get_json(mine[skill]), self.store.get_json(champions[skill])) for skill in mine}
-            plan = self.settings.plan
-            target = skills[plan.target]
-            lost = any(
-                100 * (s["losses"] - s["wins"]) > 2 * plan.protected[name] * s["n"]
-                for name, s in skills.items()
-                if name in plan.protected
-            )
+            versions = self.state.versions
+            mine, counts = self.dev.run(versions[version]["candidate"], proposal.parent)
+            champions, _ = self.dev.run(versions[self.state.champion]["candidate"], proposal.parent)
+            skills = self.dev.compare(mine, champions)
             return {
                 "id": _id(proposal),
                 "version": version,
                 "against": self.state.champion,
                 "skills": skills,
-                "target": target,
-                "passed": not lost and target["wins"] > target["losses"],
+                "target": skills[self.settings.plan.target],
+                "passed": worth_judging(skills, self.settings.plan),
                 "flops": sum(c["flops"] for c in counts.values()),
                 "tokens": sum(c["tokens"] for c in counts.values()),
             }
@@ -371,31 +339,10 @@ class Loop:
 
     def _judge(self, id_: str, version: str) -> Payload:
         """Commit (slot, levels, question), then ask. A slot that was opened is finished before anything else."""
-        plan = self.settings.plan
-        first = plan.first_epoch_slots
 
         def commitment() -> Payload:
-            slot = self.state.slots + 1
-            spend = lambda k: spend_epochs(k, first)  # noqa: E731
-            alpha_sup, _ = slot_levels(
-                alpha=float(plan.alpha_progress), slot=slot, promotions=self.state.promotions, spend=spend
-            )
-            _, alpha_ni = slot_levels(alpha=float(plan.alpha_safety), slot=slot, promotions=0, spend=spend)
-            question = Question(
-                slot=slot,
-                candidate=self.state.versions[version]["candidate"],
-                incumbent=self.state.versions[self.state.champion]["candidate"],
-                anchor=self.state.versions[self.state.seed]["candidate"],
-                target=plan.target,
-                protected=self._protected(),
-                alpha_sup=alpha_sup,
-                alpha_ni=alpha_ni,
-                max_items=plan.max_items,
-                discordance=plan.discordance,
-                mei_points=plan.minimum_gain_points,
-                max_new_tokens=self.max_new_tokens,
-            )
-            return {"id": id_, "slot": slot, "question": question.plain(), "alpha_sup": alpha_sup, "alpha_ni": alpha_ni}
+            q = promotion_question(self.state, self.settings.plan, version, self.max_new_tokens)
+            return {"id": id_, "slot": q.slot, "question": q.plain(), "alpha_sup": q.alpha_sup, "alpha_ni": q.alpha_ni}
 
         opened = self.once("slot.opened", f"{id_}/slot", commitment)
 
@@ -409,10 +356,6 @@ class Loop:
 
         return dict(self.once("verdict", f"{id_}/verdict", ask, actor="judge")["verdict"])
 
-    def _protected(self) -> tuple[Protected, ...]:
-        plan = self.settings.plan
-        return tuple(Protected(skill=s, margin_points=m, discordance=plan.discordance) for s, m in plan.protected.items())
-
     # -- standing check ------------------------------------------------------------------------------------------------
 
     def _check_champion(self, turn: int) -> None:
@@ -425,33 +368,17 @@ class Loop:
         self.standing_check(turn, f"{turn}/standing")
 
     def standing_check(self, turn: int, key: str) -> bool:
-        """Check the champion now; returns whether it was rolled back.
-
-        A champion that the gate certified is held against the frozen anchor; one that a person forced in, against the last
-        certified version.
-        """
+        """Check the champion now; returns whether it was rolled back."""
 
         def work() -> Payload:
-            s, plan = self.state, self.settings.plan
-            reference = s.seed if s.champion == s.certified else s.certified
-            number = s.standing + 1
-            alpha = dec(float(plan.alpha_standing) * float(spend_epochs(number, plan.first_epoch_slots)), 6)
-            self.on_stage("standing", {"champion": s.champion, "reference": reference})
-            question = StandingQuestion(
-                number=number,
-                reference=s.versions[reference]["candidate"],
-                champion=s.versions[s.champion]["candidate"],
-                protected=self._protected(),
-                alpha=alpha,
-                max_items=plan.max_items,
-                max_new_tokens=self.max_new_tokens,
-            )
+            question, reference = standing_question(self.state, self.settings.plan, self.max_new_tokens)
+            self.on_stage("standing", {"champion": self.state.champion, "reference": reference})
             answer = self.judge.standing(question)
             items = self.judge.evidence(answer["evidence"])["items"]
             return {
-                "turn": turn, "number": number, "champion": s.champion, "reference": reference, "alpha": alpha,
-                "alarm": answer["alarm"], "evidence": answer["evidence"], "isolation": answer["isolation"],
-                "problems": sum(int(n) for n in items.values()),
+                "turn": turn, "number": question.number, "champion": self.state.champion, "reference": reference,
+                "alpha": question.alpha, "alarm": answer["alarm"], "evidence": answer["evidence"],
+                "isolation": answer["isolation"], "problems": sum(int(n) for n in items.values()),
             }  # fmt: skip
 
         checked = self.once("standing.checked", key, work, actor="standing")
@@ -469,14 +396,3 @@ class Loop:
 
 def _id(proposal: Proposal) -> str:
     return f"{proposal.turn}.{proposal.index}"
-
-
-def _slice_counts(traces: Sequence[Trace], goal: Payload) -> dict[str, int]:
-    members = [t for t in traces if t.skill == goal["skill"] and all(t.tags.get(k) == v for k, v in goal["slice"].items())]
-    return {"n": len(members), "failures": sum(not t.correct for t in members)}
-
-
-def _paired(mine: Sequence[Payload], theirs: Sequence[Payload]) -> dict[str, int]:
-    wins = sum(bool(a["correct"]) and not b["correct"] for a, b in zip(mine, theirs, strict=True))
-    losses = sum(bool(b["correct"]) and not a["correct"] for a, b in zip(mine, theirs, strict=True))
-    return {"n": len(mine), "wins": wins, "losses": losses}

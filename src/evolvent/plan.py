@@ -55,7 +55,7 @@ class ChangePlan(_Strict):
         if self.target not in self.protected:
             raise ValueError(f"target {self.target!r} must be listed under protected with its margin")
         for skill, margin in self.protected.items():
-            if not 1 <= margin <= 99:  # noqa: PLR2004 - stated in the message
+            if not 1 <= margin <= 99:
                 raise ValueError(f"protected.{skill}: expected a margin of 1 to 99 points, got {margin}")
         for name in ("alpha_progress", "alpha_safety", "alpha_standing", "discordance"):
             text = getattr(self, name)
@@ -94,7 +94,9 @@ class DevSettings(_Strict):
 class ProbeSettings(_Strict):
     """The loop tests its own honesty: changes that must be refused, mixed into the run."""
 
-    every_turns: int = Field(3, ge=0, description="every so many turns a null and a planted regression in turn; 0 for none")
+    every_turns: int = Field(
+        3, ge=0, description="every so many turns a null and a planted regression in turn; 0 for none"
+    )
 
 
 class BudgetSettings(_Strict):
@@ -111,7 +113,9 @@ class Settings(_Strict):
 
     task: str = Field(description="registered name or module:function")
     model: str = Field(description="sql-seed, or a local folder in save_pretrained layout")
-    gold: str = Field("", description="JSONL of {prompt, answer}: the seed's own training data; empty for the seed's own")
+    gold: str = Field(
+        "", description="JSONL of {prompt, answer}: the seed's own training data; empty for the seed's own"
+    )
     seed: int = Field(0, ge=0, description="of all randomness but the judge's")
     goal: GoalSettings = GoalSettings()
     plan: ChangePlan
@@ -137,7 +141,9 @@ def parse(data: Any, where: str) -> Settings:
         UsageError: names each wrong key or value, what was expected, and the nearest known key.
     """
     if not isinstance(data, dict):
-        raise UsageError(f"{where}: expected keys and values, got {type(data).__name__}; `evolvent init` writes an example")
+        raise UsageError(
+            f"{where}: expected keys and values, got {type(data).__name__}; `evolvent init` writes an example"
+        )
     try:
         return Settings.model_validate(data)
     except ValidationError as exc:

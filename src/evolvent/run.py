@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evolvent import plan, registry, tasks
+from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, UsageError
 from evolvent.jobs import JobEngine
 from evolvent.judge.client import JudgeClient
@@ -126,7 +127,9 @@ class Run:
                 while loop.state.turn < last:
                     loop.turn()
             except BudgetSpent as exc:
-                loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": f"budget: {exc.unit}"})
+                loop.once(
+                    "run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": f"budget: {exc.unit}"}
+                )
                 raise
             loop.once("run.stopped", f"stopped/{last}", lambda: {"reason": f"{last} turns done"})
             return loop.state
@@ -168,7 +171,7 @@ class Run:
                     proposer=BanditProposer() if settings.proposer == "bandit" else RandomProposer(),
                     state=self.state(ledger),
                     gold=self._gold(),
-                    skills=task.skills,
+                    dev=DevSet(engine=engine, store=self.store, settings=settings, skills=tuple(task.skills)),
                     max_new_tokens=task.max_output_tokens,
                     on_event=on_event,
                     on_stage=on_stage,
@@ -201,7 +204,9 @@ class Run:
             key = f"forced/{ledger.head()[0]}"
             on_event(ledger.append("promoted", payload, actor="human", key=key))
 
-    def rollback(self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None) -> str:
+    def rollback(
+        self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None
+    ) -> str:
         """Give the champion's place back to the version before it, or to the one named. Returns that version.
 
         Raises:
@@ -233,7 +238,9 @@ class Run:
         loop.once("sealed.opened", f"sealed/{state.champion}", lambda: {"question": question.plain()})
         loop.on_stage("sealed", dict(counts))
         return dict(
-            loop.once("reported", f"reported/{state.champion}", lambda: {"skills": judge.sealed(question)}, actor="judge")["skills"]
+            loop.once(
+                "reported", f"reported/{state.champion}", lambda: {"skills": judge.sealed(question)}, actor="judge"
+            )["skills"]
         )
 
     # -- beginning -----------------------------------------------------------------------------------------------------
@@ -248,7 +255,9 @@ class Run:
         loop.once("judge.sealed", "judge", lambda: {"commitment": judge.commitment}, actor="judge")
         committed = loop.ledger.get("judge")
         if committed is not None and committed.payload["commitment"] != judge.commitment:
-            raise UsageError(f"{self.folder / JUDGE}: the judge's secret is not the one this run began with; restore the folder")
+            raise UsageError(
+                f"{self.folder / JUDGE}: the judge's secret is not the one this run began with; restore the folder"
+            )
         if memory is not None and loop.ledger.get("memory") is None:
             if loop.state.turn or loop.state.slots:
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
@@ -264,7 +273,13 @@ class Run:
         model = self.store.put_tree(files, "model", {"parameters": size})
         genome = Genome(architecture={"base": self.settings.model})
         candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=self.store.put_json(genome.plain()))
-        return {"version": candidate.hash, "candidate": candidate.plain(), "policy": {}, "parameters": size, "gold": self._gold()}
+        return {
+            "version": candidate.hash,
+            "candidate": candidate.plain(),
+            "policy": {},
+            "parameters": size,
+            "gold": self._gold(),
+        }
 
     def _gold(self) -> str:
         if self.settings.gold:
@@ -333,8 +348,10 @@ def find_version(ledger: Ledger, prefix: str) -> Payload:
         for event in ledger.events(kinds={"seed.imported", "built"})
         if event.payload["version"].startswith(prefix)
     }
-    if len(prefix) < 4 or len(found) != 1:  # noqa: PLR2004 - shorter is a slip
-        raise UsageError(f"version {prefix!r}: expected the first letters (4 or more) of one version, {len(found)} match")
+    if len(prefix) < 4 or len(found) != 1:
+        raise UsageError(
+            f"version {prefix!r}: expected the first letters (4 or more) of one version, {len(found)} match"
+        )
     return next(iter(found.values()))
 
 

@@ -75,7 +75,9 @@ class _Maker:
             seed=seed,
         )
 
-    def passes(self, problems: Sequence[Problem], outputs: Sequence[list[str]], seed: int, funnel: Funnel) -> list[list[bool]]:
+    def passes(
+        self, problems: Sequence[Problem], outputs: Sequence[list[str]], seed: int, funnel: Funnel
+    ) -> list[list[bool]]:
         """Which outputs the filter believes, ``[problem][sample]``."""
         if self.filter == "cycle" or not self.task.intrinsic:
             return self._cycle(problems, outputs, seed, funnel)
@@ -130,7 +132,9 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
     pairs = _select(maker, problems, sampled.outputs, rng, funnel, derive_seed(ctx.seed, "verify"))
     funnel.kept = len(pairs)
     if not pairs:
-        raise JobFailed("nothing_kept", f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter")
+        raise JobFailed(
+            "nothing_kept", f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter"
+        )
     text = "".join(json.dumps({"prompt": p, "answer": a}, ensure_ascii=False) + "\n" for p, a in pairs)
     stats = {**funnel.plain(), "flops": 2 * num_parameters(model) * funnel.tokens}
     return {"data": ctx.store.put_bytes(text.encode()), "stats": ctx.store.put_json(stats)}
@@ -138,9 +142,15 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
 
 def draw_problems(maker: _Maker, count: int, target: float, rng: random.Random, funnel: Funnel) -> list[Problem]:
     """`count` problems, spent on cells of the difficulty axes whose success rate is near the target."""
-    cells = [dict(zip(maker.task.axes, values, strict=True)) for values in itertools.product(*_grid(maker.task).values())]
+    cells = [
+        dict(zip(maker.task.axes, values, strict=True)) for values in itertools.product(*_grid(maker.task).values())
+    ]
     if not any(cells):
-        return [p for skill in maker.task.skills for p in maker.task.generate(skill, rng, -(-count // len(maker.task.skills)))]
+        return [
+            p
+            for skill in maker.task.skills
+            for p in maker.task.generate(skill, rng, -(-count // len(maker.task.skills)))
+        ]
     tried = [problem for cell in cells for problem in maker.task.challenge(_named(cell), rng, PROBE_PROBLEMS)]
     out = maker.sample(tried, 1, 0.0, 0)
     funnel.tokens += out.tokens_read + out.tokens_written
@@ -160,7 +170,7 @@ def _grid(task: Task) -> Mapping[str, tuple[str, ...]]:
     grid: dict[str, tuple[str, ...]] = {axis: ("",) for axis in task.axes}
     cells = 1
     for axis, values in sorted(task.axes.items(), key=lambda item: (-len(item[1]), item[0])):
-        if cells * len(values) <= 30:  # noqa: PLR2004 - stated above
+        if cells * len(values) <= 30:
             grid[axis] = values
             cells *= len(values)
     return grid
@@ -170,7 +180,7 @@ def _named(cell: Mapping[str, str]) -> dict[str, str]:
     return {axis: value for axis, value in cell.items() if value}
 
 
-def _select(  # noqa: PLR0913, PLR0917 - the last step of one job
+def _select(  # noqa: PLR0917 - the last step of one job
     maker: _Maker,
     problems: Sequence[Problem],
     outputs: Sequence[list[str]],

@@ -75,7 +75,9 @@ class Effects:
         n = sum(e.n for e in effects)
         total = sum(e.total for e in effects) / MILLI
         mean = (prior_points * prior_weight + total) / (prior_weight + n)
-        spread = (sum(e.squares for e in effects) + prior_weight * (prior_points**2 + 25.0)) / (prior_weight + n) - mean**2
+        spread = (sum(e.squares for e in effects) + prior_weight * (prior_points**2 + 25.0)) / (
+            prior_weight + n
+        ) - mean**2
         return mean, (max(spread, 4.0) / (prior_weight + n)) ** 0.5
 
     def plain(self) -> dict[str, Any]:
@@ -94,4 +96,6 @@ class Effects:
                 raise ValueError(f"format {data['format']!r}")
             return cls({str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data["effects"].items()})
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise UsageError(f"{where}: expected a memory as `evolvent memory export` writes it ({FORMAT}): {exc}") from None
+            raise UsageError(
+                f"{where}: expected a memory as `evolvent memory export` writes it ({FORMAT}): {exc}"
+            ) from None

@@ -66,7 +66,9 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
         raise UsageError(f"model: weights do not fit {CONFIG}: {str(exc).splitlines()[-1].strip()}") from None
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     if set(missing) - tied or unexpected:
-        raise UsageError(f"model: weights do not fit {CONFIG}: missing {sorted(missing)[:3]}, unexpected {unexpected[:3]}")
+        raise UsageError(
+            f"model: weights do not fit {CONFIG}: missing {sorted(missing)[:3]}, unexpected {unexpected[:3]}"
+        )
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
         raise UsageError(f"model: {WEIGHTS} holds values that are not finite")
     model.eval()
@@ -98,7 +100,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise UsageError(f"model: no folder {folder}; expected a local folder in save_pretrained layout")
     if not (folder / WEIGHTS).is_file():
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        hint = "pickled weights are never opened: save with safe_serialization=True" if pickled else f"expected {WEIGHTS}"
+        hint = (
+            "pickled weights are never opened: save with safe_serialization=True" if pickled else f"expected {WEIGHTS}"
+        )
         raise UsageError(f"model: {folder} holds no {WEIGHTS}; {hint}")
     names = (WEIGHTS, CONFIG, CODEC, *_TOKENIZER_FILES)
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}

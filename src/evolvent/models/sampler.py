@@ -124,7 +124,7 @@ def sample(
     return Sampled(outputs, read, written)
 
 
-def _decode(  # noqa: PLR0913, PLR0917 - one hot loop; a record of its arguments would only move them
+def _decode(  # noqa: PLR0917 - one hot loop; a record of its arguments would only move them
     model: Any,
     codec: Codec,
     prompts: list[list[int]],

@@ -15,7 +15,9 @@ from evolvent.scaffold.programs import Answered
 from evolvent.tasks.base import Task
 
 
-def rollout(model: Any, codec: Codec, task: Task, scaffold: dict[str, Any], prompts: Sequence[str], seed: int) -> Answered:
+def rollout(
+    model: Any, codec: Codec, task: Task, scaffold: dict[str, Any], prompts: Sequence[str], seed: int
+) -> Answered:
     """One answer a prompt.
 
     Args:

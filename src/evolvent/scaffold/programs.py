@@ -56,11 +56,13 @@ def check(scaffold: dict[str, Any]) -> None:
     extra = set(scaffold) - {"kind", "answers"}
     if extra or (kind == "direct") != ("answers" not in scaffold):
         raise ValueError(f"scaffold: expected kind, and answers unless direct; got {sorted(scaffold)}")
-    if kind != "direct" and not 2 <= int(scaffold["answers"]) <= 16:  # noqa: PLR2004 - stated in the message
+    if kind != "direct" and not 2 <= int(scaffold["answers"]) <= 16:
         raise ValueError(f"scaffold.answers: expected 2 to 16, got {scaffold['answers']}")
 
 
-def run(scaffold: dict[str, Any], generate: Generate, feedback: Feedback, prompts: Sequence[str], seed: int) -> Answered:
+def run(
+    scaffold: dict[str, Any], generate: Generate, feedback: Feedback, prompts: Sequence[str], seed: int
+) -> Answered:
     """Answer each prompt with a program.
 
     Args:

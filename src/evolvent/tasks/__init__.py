@@ -22,7 +22,9 @@ def load(name: str) -> Task:
         task = target() if callable(target) else target
     except Exception as exc:
         raise UsageError(f"task {name!r}: calling it raised {type(exc).__name__}: {exc}") from exc
-    missing = [part for part in ("skills", "axes", "generate", "challenge", "verify", "feedback") if not hasattr(task, part)]
+    missing = [
+        part for part in ("skills", "axes", "generate", "challenge", "verify", "feedback") if not hasattr(task, part)
+    ]
     if missing:
         raise UsageError(f"task {name!r}: expected a Task (see evolvent.tasks.base), it lacks {', '.join(missing)}")
     return cast(Task, task)

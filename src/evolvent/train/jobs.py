@@ -74,7 +74,10 @@ def finetune(ctx: JobContext) -> dict[str, str]:
     schedule = Schedule(steps=int(params["steps"]), learning_rate=float(params["learning_rate"]))
     stream = batches(sources, codec, schedule.steps, int(params["tokens_per_step"]), ctx.seed)
     trained = optimise(
-        model, stream, schedule, report=lambda step, loss: ctx.report({"step": step, "of": schedule.steps, "loss": loss})
+        model,
+        stream,
+        schedule,
+        report=lambda step, loss: ctx.report({"step": step, "of": schedule.steps, "loss": loss}),
     )
     stats = {
         "tokens": trained.tokens,
@@ -84,7 +87,9 @@ def finetune(ctx: JobContext) -> dict[str, str]:
         "last_loss": dec(sum(trained.losses[-5:]) / len(trained.losses[-5:])),
         "examples": {source.name: len(source.examples) for source in sources},
     }
-    child = ctx.store.put_tree(to_files(model, codec, tokenizer_files(files)), "model", {"parameters": num_parameters(model)})
+    child = ctx.store.put_tree(
+        to_files(model, codec, tokenizer_files(files)), "model", {"parameters": num_parameters(model)}
+    )
     return {"model": child, "stats": ctx.store.put_json(stats)}
 
 

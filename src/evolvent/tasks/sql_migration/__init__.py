@@ -72,5 +72,5 @@ class SqlMigration:
             "changes": changes,
             "tables": rng.choice(("1", "1", "2") if skill == "single" else ("1", "2", "3")),
             "columns": rng.choice(AXES["columns"]),
-            "tier": "rebuild" if rng.random() < 0.15 else "alter",  # noqa: PLR2004 - one in seven, both skills
+            "tier": "rebuild" if rng.random() < 0.15 else "alter",
         }

@@ -30,8 +30,38 @@ COLUMN_WORDS = (
     "limit offset flags active enabled visible archived verified public key value label color icon image avatar bio "
     "street zip city region country latitude longitude altitude speed duration distance temperature humidity pressure"
 ).split()
-SUFFIXES = ("", "", "", "at", "by", "id", "no", "text", "date", "flag", "code", "count", "key", "name", "old", "new", "2")
-TYPES = ("INTEGER", "TEXT", "TEXT", "REAL", "NUMERIC", "BLOB", "BOOLEAN", "BIGINT", "TIMESTAMP", "VARCHAR(40)", "VARCHAR(255)")
+SUFFIXES = (
+    "",
+    "",
+    "",
+    "at",
+    "by",
+    "id",
+    "no",
+    "text",
+    "date",
+    "flag",
+    "code",
+    "count",
+    "key",
+    "name",
+    "old",
+    "new",
+    "2",
+)
+TYPES = (
+    "INTEGER",
+    "TEXT",
+    "TEXT",
+    "REAL",
+    "NUMERIC",
+    "BLOB",
+    "BOOLEAN",
+    "BIGINT",
+    "TIMESTAMP",
+    "VARCHAR(40)",
+    "VARCHAR(255)",
+)
 RESERVED = {"order", "limit", "key", "plan", "default", "index", "offset", "row", "action", "release"}  # words of SQL
 STYLES = ("snake", "camel", "pascal", "upper", "quoted")
 ALTER_KINDS = (

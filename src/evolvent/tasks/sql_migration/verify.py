@@ -240,7 +240,7 @@ def _index(connection: sqlite3.Connection, name: str, table: str, sql: str) -> t
     keys = tuple((str(c[2]).lower(), c[3], c[4]) for c in columns if c[5])
     words = _words(sql)
     condition = tuple(words[words.index("where") :]) if "where" in words else ()
-    expressions = tuple(words[words.index("on") :]) if any(c[1] == -2 for c in columns) else ()  # noqa: PLR2004
+    expressions = tuple(words[words.index("on") :]) if any(c[1] == -2 for c in columns) else ()
     return (table.lower(), words[1] == "unique", keys, condition, expressions)
 
 
@@ -285,7 +285,7 @@ def _insert_probes(connection: sqlite3.Connection, rng: random.Random) -> Rows:
 
 def _unquote(name: str) -> str:
     name = name.strip()
-    if len(name) > 1 and name[0] in "\"`[":
+    if len(name) > 1 and name[0] in '"`[':
         return name[1:-1].replace('""', '"')
     return name
 
@@ -295,7 +295,11 @@ def _parts(name: str) -> list[str]:
 
 
 def _rows_kept(
-    made: sqlite3.Connection, wanted: sqlite3.Connection, rows: Rows, renames: Sequence[tuple[str, str]], want: Catalogue
+    made: sqlite3.Connection,
+    wanted: sqlite3.Connection,
+    rows: Rows,
+    renames: Sequence[tuple[str, str]],
+    want: Catalogue,
 ) -> bool:
     """Each kept column holds what SQLite stores when the old values are inserted into B."""
     table_of: dict[str, str] = {}
@@ -326,7 +330,11 @@ def _rows_kept(
 
 
 def _same_rows(
-    made: sqlite3.Connection, wanted: sqlite3.Connection, table: str, pairs: list[tuple[str, int]], old: list[tuple[Any, ...]]
+    made: sqlite3.Connection,
+    wanted: sqlite3.Connection,
+    table: str,
+    pairs: list[tuple[str, int]],
+    old: list[tuple[Any, ...]],
 ) -> bool:
     if not pairs:
         return made.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0] == len(old)

@@ -64,7 +64,9 @@ class Strings:
         truth = reference.reference(problem)
         if output == truth:
             return Score(correct=True, executed=True)
-        return Score(correct=False, error="wrong_length" if len(output) != len(truth) else "wrong_letters", executed=True)
+        return Score(
+            correct=False, error="wrong_length" if len(output) != len(truth) else "wrong_letters", executed=True
+        )
 
     def feedback(self, prompt: str, output: str) -> str | None:
         """What shows without knowing the answer: a wrong length or foreign letters."""

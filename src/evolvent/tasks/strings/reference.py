@@ -16,7 +16,7 @@ def _mirror(text: str) -> str:
 
 
 def _swap_ends(text: str) -> str:
-    return text if len(text) < 2 else text[-1] + text[1:-1] + text[0]  # noqa: PLR2004 - needs two ends
+    return text if len(text) < 2 else text[-1] + text[1:-1] + text[0]
 
 
 FUNCTIONS: dict[str, Callable[[str], str]] = {

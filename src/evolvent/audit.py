@@ -1,0 +1,455 @@
+"""The audit: is what the ledger says true of what lies in the folder, and does each verdict follow from its outcomes?
+
+It reads events, artifacts and the judge's evidence, and computes every e-value again from the outcomes, in plain Python and
+from the formulas alone: it shares no line with `judge/stats.py` and `judge/gate.py`, so an error there shows here.
+
+Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each question
+before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts; promotions and
+rollbacks grounded in a verdict, or named as forced.
+
+Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a ledger
+that was rewritten as a whole (compare its head with a copy kept elsewhere).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from evolvent.errors import LedgerCorrupt, StoreError
+from evolvent.ledger import Ledger
+from evolvent.store import Store
+from evolvent.types import Candidate, Event, sha256_hex
+
+__all__ = ["Findings", "audit"]
+
+Json = Mapping[str, Any]
+
+_STAKES = (0.06, 0.12, 0.25, 0.4, 0.6)
+_FRACTIONS = (0.35, 0.7, 1.4)
+_VALUE = {"-": -1, "0": 0, "+": 1}
+_TOLERANCE = 1e-4  # evidence holds six digits
+_HASH = re.compile(r"[0-9a-f]{64}")
+_ARTIFACT_KEYS = {"model", "genome", "data", "gold", "traces", "pool"}
+
+
+@dataclass
+class Findings:
+    """What was checked and what is wrong.
+
+    Attributes:
+        counts: how many of each thing were checked.
+        wrong: one sentence for each fault; empty when all is well.
+        notes: what is no fault but should be known, such as a forced promotion.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count things checked."""
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    def expect(self, holds: bool, otherwise: str) -> bool:
+        """Note a fault unless `holds`."""
+        if not holds:
+            self.wrong.append(otherwise)
+        return holds
+
+
+def audit(ledger: Ledger, store: Store, judge_folder: Path) -> Findings:
+    """Check a run. Reads everything, changes nothing.
+
+    Args:
+        ledger: the run's ledger.
+        store: its artifacts.
+        judge_folder: holds ``evidence/<hash>.json``.
+    """
+    findings = Findings()
+    try:
+        findings.count("events", ledger.verify())
+    except LedgerCorrupt as exc:
+        findings.wrong.append(str(exc))
+        return findings  # what is read from a broken chain proves nothing
+    walk = _Walk(findings, judge_folder / "evidence")
+    for event in ledger.events():
+        walk.take(event)
+        findings.wrong.extend(walk.versions_named_wrongly(event))
+    for name in sorted(walk.artifacts):
+        _check_artifact(findings, store, name)
+    return findings
+
+
+def _check_artifact(findings: Findings, store: Store, name: str) -> None:
+    findings.count("artifacts")
+    try:
+        data = store.get_bytes(name)
+        if data.startswith(b'{"files":{'):  # a tree's manifest
+            store.read_tree(name)
+    except StoreError as exc:
+        findings.wrong.append(str(exc))
+
+
+class _Walk:
+    """Goes through the events in order and holds each against what came before it."""
+
+    def __init__(self, findings: Findings, evidence: Path) -> None:
+        self.findings, self.folder = findings, evidence
+        self.artifacts: set[str] = set()
+        self.plan: Json = {}
+        self.commitment = self.seed = self.champion = self.certified = ""
+        self.candidates: dict[str, Json] = {}
+        self.built: dict[str, str] = {}
+        self.slots: dict[str, Json] = {}
+        self.verdicts: dict[str, Json] = {}
+        self.last_check: Json = {}
+        self.sealed: Json | None = None
+        self.promotions = 0
+        self.spent: dict[str, Fraction] = {"alpha_safety": Fraction(0), "alpha_standing": Fraction(0)}
+        self._handlers: dict[str, Callable[[Json, str], None]] = {
+            "run.started": self._started,
+            "judge.sealed": self._judge_sealed,
+            "seed.imported": self._imported,
+            "built": self._built,
+            "slot.opened": self._slot,
+            "verdict": self._verdict,
+            "promoted": self._promoted,
+            "standing.checked": self._standing,
+            "rolled_back": self._rolled_back,
+            "sealed.opened": self._sealed_opened,
+            "reported": self._reported,
+        }
+
+    def take(self, event: Event) -> None:
+        self.artifacts.update(_artifacts(event.payload))
+        handler = self._handlers.get(event.kind)
+        if handler is None:
+            return
+        where = f"event {event.seq} ({event.kind})"
+        try:
+            handler(event.payload, where)
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            self.findings.wrong.append(f"{where}: cannot be checked: {type(exc).__name__}: {exc}")
+
+    def versions_named_wrongly(self, event: Event) -> Iterator[str]:
+        candidate, version = event.payload.get("candidate"), event.payload.get("version")
+        if isinstance(candidate, dict) and isinstance(version, str):
+            self.findings.count("versions")
+            if Candidate(**candidate).hash != version:
+                yield f"event {event.seq} ({event.kind}): version {version[:12]} is not the hash of its candidate"
+
+    def _started(self, p: Json, where: str) -> None:
+        self.plan = p["config"]["plan"]
+
+    def _judge_sealed(self, p: Json, where: str) -> None:
+        self.findings.expect(not self.slots, f"{where}: the judge committed after the first slot")
+        self.commitment = p["commitment"]
+
+    def _imported(self, p: Json, where: str) -> None:
+        self.seed = self.champion = self.certified = p["version"]
+        self.candidates[p["version"]] = p["candidate"]
+
+    def _built(self, p: Json, where: str) -> None:
+        self.built[p["id"]] = p["version"]
+        self.candidates[p["version"]] = p["candidate"]
+
+    def _slot(self, p: Json, where: str) -> None:
+        question, plan, expect = p["question"], self.plan, self.findings.expect
+        self.findings.count("slots")
+        expect(bool(self.commitment), f"{where}: opened before the judge's commitment")
+        expect(p["slot"] == len(self.slots) + 1 == question["slot"], f"{where}: slot {p['slot']} is out of order")
+        share = _share(p["slot"], plan["first_epoch_slots"])
+        allowed = Fraction(plan["alpha_progress"]) * share * (self.promotions + 1)
+        for name, limit in (("alpha_sup", allowed), ("alpha_ni", Fraction(plan["alpha_safety"]) * share)):
+            said = Fraction(question[name])
+            expect(question[name] == p[name], f"{where}: {name} differs between event and question")
+            expect(
+                said <= limit, f"{where}: {name} {float(said):.6g} is above what the plan allows, {float(limit):.6g}"
+            )
+        self._spend("alpha_safety", Fraction(question["alpha_ni"]), where)
+        fixed = {"target": plan["target"], "max_items": plan["max_items"], "mei_points": plan["minimum_gain_points"]}
+        for name, value in fixed.items():
+            expect(question[name] == value, f"{where}: {name} is {question[name]!r}, the plan says {value!r}")
+        self._check_margins(question, where)
+        people = {"candidate": self.built.get(p["id"], ""), "incumbent": self.champion, "anchor": self.seed}
+        for name, version in people.items():
+            expect(question[name] == self.candidates.get(version), f"{where}: {name} is not version {version[:12]}")
+        self.slots[p["id"]] = p
+
+    def _check_margins(self, question: Json, where: str) -> None:
+        margins = {entry["skill"]: entry["margin_points"] for entry in question["protected"]}
+        self.findings.expect(margins == dict(self.plan["protected"]), f"{where}: the margins are not the plan's")
+
+    def _spend(self, budget: str, level: Fraction, where: str) -> None:
+        self.spent[budget] += level
+        whole = Fraction(self.plan[budget]) * (1 + Fraction(1, 10**6))
+        self.findings.expect(self.spent[budget] <= whole, f"{where}: {budget} is overdrawn")
+
+    def _verdict(self, p: Json, where: str) -> None:
+        verdict, expect = p["verdict"], self.findings.expect
+        self.findings.count("verdicts")
+        self.verdicts[p["id"]] = verdict
+        opened = self.slots.get(p["id"])
+        if opened is None:
+            self.findings.wrong.append(f"{where}: its question was never committed")
+            return
+        proof = self._evidence(verdict["evidence"], opened["question"], where)
+        if proof is None:
+            return
+        for name in ("decision", "reason", "isolation"):
+            expect(
+                proof[name] == verdict[name], f"{where}: {name} is {verdict[name]!r}, the evidence says {proof[name]!r}"
+            )
+        expect(
+            Candidate(**opened["question"]["candidate"]).hash == verdict["candidate"], f"{where}: of another candidate"
+        )
+        expect(sum(proof["items"].values()) <= opened["question"]["max_items"], f"{where}: more items than allowed")
+        if verdict["reason"].startswith(("sandbox_failed", "isolation:")):
+            expect(verdict["decision"] == "abstain", f"{where}: {verdict['reason']} must be no answer")
+            return
+        expect(verdict["isolation"] == "kernel", f"{where}: decided without isolation")
+        stages = _question_stages(opened["question"])
+        outcomes = [self._stage(proof, test, where) for test in stages]
+        self._same_names(proof, stages, where)
+        decision = _decision(stages, outcomes)
+        found = (verdict["decision"], verdict["reason"])
+        expect(decision == found, f"{where}: the outcomes say {' '.join(decision)}, the verdict {' '.join(found)}")
+
+    def _same_names(self, proof: Json, stages: list[_Test], where: str) -> None:
+        names = [stage["name"] for stage in proof["stages"]]
+        self.findings.expect(
+            names == [test.name for test in stages], f"{where}: the evidence has other stages than asked"
+        )
+
+    def _evidence(self, name: str, question: Json, where: str) -> Json | None:
+        path = self.folder / f"{name}.json"
+        if not self.findings.expect(
+            bool(_HASH.fullmatch(name)) and path.is_file(), f"{where}: evidence {name[:12]} is missing"
+        ):
+            return None
+        data = path.read_bytes()
+        if not self.findings.expect(sha256_hex(data) == name, f"{where}: evidence {name[:12]} was altered"):
+            return None
+        self.findings.count("evidence files")
+        proof = json.loads(data)
+        self.findings.expect(
+            proof["question"] == question, f"{where}: the evidence answers another question than was committed"
+        )
+        self.findings.expect(proof["commitment"] == self.commitment, f"{where}: from a judge with another secret")
+        return proof
+
+    def _stage(self, proof: Json, test: _Test, where: str) -> str:
+        """Compute one test from its outcomes and hold the evidence against it; returns how the test really ended."""
+        self.findings.count("e-values")
+        marks = proof["differences"].get(test.pair, "")
+        path, outcome, end = test.read(marks)
+        said = next((stage for stage in proof["stages"] if stage["name"] == test.name), None)
+        if not self.findings.expect(said is not None, f"{where}: no stage {test.name}") or said is None:
+            return outcome
+        read = marks[:end]
+        right = (outcome, end, read.count("+"), read.count("-"), test.alpha)
+        told = (said["outcome"], said["n"], said["wins"], said["losses"], said["alpha"])
+        self.findings.expect(right == told, f"{where}: stage {test.name}: computed {right}, the evidence says {told}")
+        points = [(path[n - 1], float(log_e)) for n, log_e in said["path"] if 0 < n <= len(path)]
+        drawn = len(points) == len(said["path"]) and all(
+            math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-6) for a, b in points
+        )
+        self.findings.expect(drawn, f"{where}: stage {test.name}: its path is not that of its outcomes")
+        close = math.isclose(float(said["threshold_log_e"]), test.threshold, rel_tol=_TOLERANCE)
+        self.findings.expect(close, f"{where}: stage {test.name}: the threshold is not ln(1 / {test.alpha})")
+        return outcome
+
+    def _promoted(self, p: Json, where: str) -> None:
+        self.findings.count("promotions")
+        self.candidates[p["version"]] = p["candidate"]
+        self.champion = p["version"]
+        if p["forced"]:
+            self.findings.notes.append(f"{where}: forced by {p['by']}, outside the error guarantee")
+            return
+        verdict = self.verdicts.get(p["id"], {})
+        grounded = verdict.get("decision") == "accept" and verdict.get("candidate") == p["version"]
+        self.findings.expect(grounded, f"{where}: no accepting verdict for version {p['version'][:12]} before it")
+        self.promotions += 1
+        self.certified = p["version"]
+
+    def _standing(self, p: Json, where: str) -> None:
+        self.findings.count("standing checks")
+        plan, expect = self.plan, self.findings.expect
+        self.last_check = p
+        limit = Fraction(plan["alpha_standing"]) * _share(p["number"], plan["first_epoch_slots"])
+        level = Fraction(p["alpha"])
+        expect(
+            level <= limit * (1 + Fraction(1, 10**5)), f"{where}: alpha {float(level):.6g} is above {float(limit):.6g}"
+        )
+        self._spend("alpha_standing", level, where)
+        reference = self.seed if self.champion == self.certified else self.certified
+        expect(p["champion"] == self.champion, f"{where}: not of the champion")
+        expect(p["reference"] == reference, f"{where}: held against the wrong version")
+        path = self.folder / f"{p['evidence']}.json"
+        question = json.loads(path.read_bytes())["question"] if path.is_file() else {}
+        proof = self._evidence(p["evidence"], question, where)
+        if proof is None:
+            return
+        self._check_margins(question, where)
+        for name in ("champion", "reference"):
+            expect(question[name] == self.candidates.get(p[name]), f"{where}: the evidence is of another {name}")
+        expect(question["alpha"] == p["alpha"] and question["number"] == p["number"], f"{where}: of another check")
+        stages = _standing_stages(question)
+        outcomes = [self._stage(proof, test, where) for test in stages]
+        self._same_names(proof, stages, where)
+        expect(
+            ("inferior" in outcomes) == p["alarm"] == proof["alarm"],
+            f"{where}: the outcomes contradict alarm={p['alarm']}",
+        )
+
+    def _rolled_back(self, p: Json, where: str) -> None:
+        self.findings.count("rollbacks")
+        if p["by"] == "standing check":
+            grounded = self.last_check.get("alarm") is True and self.last_check["champion"] == p["from"]
+            self.findings.expect(grounded, f"{where}: no alarm before it")
+        self.champion, self.certified = p["to"], p["certified"]
+        self.candidates[p["to"]] = p["candidate"]
+
+    def _sealed_opened(self, p: Json, where: str) -> None:
+        self.sealed = p["question"]
+
+    def _reported(self, p: Json, where: str) -> None:
+        self.findings.count("sealed reports")
+        if not self.findings.expect(self.sealed is not None, f"{where}: before the sealed split was opened"):
+            return
+        for path in sorted(self.folder.glob("*.json")):
+            data = path.read_bytes()
+            if sha256_hex(data) == path.stem:
+                proof = json.loads(data)
+                if proof.get("question") == self.sealed and proof.get("skills") == p["skills"]:
+                    return
+        self.findings.wrong.append(f"{where}: no intact evidence of the judge holds these counts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Test:
+    """One test as its question defines it.
+
+    `first` names the end that a crossing of `evidence` means; `second` that of `against`, at 1 / beta.
+    """
+
+    name: str
+    pair: str
+    alpha: str
+    beta: str
+    first: str
+    second: str
+    evidence: tuple[int, float, tuple[float, ...]]
+    against: tuple[int, float, tuple[float, ...]]
+
+    @property
+    def threshold(self) -> float:
+        return math.log(1 / float(self.alpha))
+
+    def read(self, marks: str) -> tuple[list[float], str, int]:
+        """Running log e, how the test ended, and after how many items."""
+        path = list(_log_e(marks, *self.evidence))
+        ends = (
+            (path, self.threshold, self.first),
+            (list(_log_e(marks, *self.against)), math.log(1 / float(self.beta)), self.second),
+        )
+        crossed = [
+            (next((i for i, x in enumerate(p) if x >= at), len(p)), n, name) for n, (p, at, name) in enumerate(ends)
+        ]
+        index, _, outcome = min(crossed)
+        return (path, outcome, index + 1) if index < len(path) else (path, "open", len(path))
+
+
+def _log_e(marks: str, sign: int, shift: float, stakes: tuple[float, ...]) -> Iterator[float]:
+    """Running ``log mean_j prod_i (1 + stake_j * (sign * D_i + shift))``."""
+    gains = [{mark: math.log1p(stake * (sign * value + shift)) for mark, value in _VALUE.items()} for stake in stakes]
+    sums = [0.0] * len(stakes)
+    for mark in marks:
+        sums = [total + gain[mark] for total, gain in zip(sums, gains, strict=True)]
+        top = max(sums)
+        yield top + math.log(math.fsum(math.exp(total - top) for total in sums)) - math.log(len(sums))
+
+
+def _margin_stakes(margin: float, discordance: float, most: float) -> tuple[float, ...]:
+    return tuple(min(f * margin / (discordance + margin**2), most) for f in _FRACTIONS)
+
+
+def _margin_bets(entry: Json) -> tuple[tuple[int, float, tuple[float, ...]], tuple[int, float, tuple[float, ...]]]:
+    """Bets that a skill is kept, and that it is lost, each ``(sign, shift, stakes)``."""
+    margin, discordance = entry["margin_points"] / 100, float(entry["discordance"])
+    kept = (1, margin, _margin_stakes(margin, discordance, 0.95 / (1 - margin)))
+    return kept, (-1, -margin, _margin_stakes(margin, discordance, 0.95 / (1 + margin)))
+
+
+def _question_stages(question: Json) -> list[_Test]:
+    gain, beta = question["mei_points"] / 100, question["beta"]
+    futile = (-1, gain, (min(gain / float(question["discordance"]), 0.9 / (1 + gain)),))
+    tests = [
+        _Test(
+            name="superiority", pair=f"{question['target']}:incumbent", alpha=question["alpha_sup"], beta=beta,
+            first="proven", second="futile", evidence=(1, 0.0, _STAKES), against=futile,
+        )
+    ]  # fmt: skip
+    others = ["incumbent"] if question["anchor"] == question["incumbent"] else ["incumbent", "anchor"]
+    for entry in question["protected"]:
+        kept, lost = _margin_bets(entry)
+        for other in others:
+            pair = f"{entry['skill']}:{other}"
+            tests.append(
+                _Test(name=f"ni:{pair}", pair=pair, alpha=question["alpha_ni"], beta=beta, first="proven",
+                      second="inferior", evidence=kept, against=lost)
+            )  # fmt: skip
+    return tests
+
+
+def _standing_stages(question: Json) -> list[_Test]:
+    level = _floor_six(Fraction(question["alpha"]) / len(question["protected"]))
+    tests: list[_Test] = []
+    for entry in question["protected"]:
+        kept, lost = _margin_bets(entry)
+        tests.append(
+            _Test(name=f"standing:{entry['skill']}", pair=f"{entry['skill']}:anchor", alpha=level, beta=question["beta"],
+                  first="inferior", second="proven", evidence=lost, against=kept)
+        )  # fmt: skip
+    return tests
+
+
+def _decision(tests: list[_Test], outcomes: list[str]) -> tuple[str, str]:
+    for test, outcome in zip(tests, outcomes, strict=True):
+        if outcome in ("futile", "inferior"):
+            return "reject", "futile" if outcome == "futile" else f"inferior:{test.pair.rsplit(':', 1)[0]}"
+    return ("abstain", "insufficient") if "open" in outcomes else ("accept", "superior")
+
+
+def _share(slot: int, first: int) -> Fraction:
+    """Share of an error budget that a slot may spend: epoch j = 0, 1, ... has first * 2^j slots and 1 / ((j+1)(j+2))."""
+    epoch, last = 0, first
+    while slot > last:
+        epoch += 1
+        last += first * 2**epoch
+    return Fraction(1, (epoch + 1) * (epoch + 2) * first * 2**epoch)
+
+
+def _floor_six(level: Fraction) -> str:
+    """Decimal text of at most six significant digits that is not above `level`."""
+    digits = 6 - 1 - math.floor(math.log10(level))
+    return format(float(Fraction(math.floor(level * 10**digits), 10**digits)), ".6g")
+
+
+def _artifacts(value: Any, key: str = "") -> Iterator[str]:
+    """Store names in a payload: 64 hex digits below a key that names an artifact."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _artifacts(item, key if key in ("traces", "pool") else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _artifacts(item, key)
+    elif isinstance(value, str) and key in _ARTIFACT_KEYS and _HASH.fullmatch(value):
+        yield value
