@@ -127,8 +127,9 @@ class Run:
                 while loop.state.turn < last:
                     loop.turn()
             except BudgetSpent as exc:
+                reason = f"budget: {exc.unit}"
                 loop.once(
-                    "run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": f"budget: {exc.unit}"}
+                    "run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason}
                 )
                 raise
             loop.once("run.stopped", f"stopped/{last}", lambda: {"reason": f"{last} turns done"})

@@ -104,14 +104,29 @@ class Block(nn.Module):
             q, k = _rotate(q, positions_BT), _rotate(k, positions_BT)
         if padding_BT is not None:  # a padding key must not smear into the first real one
             k = k.masked_fill(padding_BT[:, None, :, None], 0.0)
-        if cache is not None:
-            k, v = cache.update(k, v, self.layer)
         own = torch.sigmoid(self.smear)[:, None, None]
-        k = k * own + F.pad(k, (0, 0, 1, 0))[:, :, :-1] * (1 - own)
+        if cache is None:
+            k = k * own + F.pad(k, (0, 0, 1, 0))[:, :, :-1] * (1 - own)
+        else:
+            k, v = self._cached(k, v, own, cache)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1)
         x_BTD = x_BTD + self.out(attended.transpose(1, 2).reshape(B, T, D))
         gate, value = self.up(self.norm_2(x_BTD)).chunk(2, -1)
         return x_BTD + self.down(F.silu(gate) * value)
+
+    def _cached(self, k: Tensor, v: Tensor, own: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
+        """Smeared keys and values of all tokens so far.
+
+        The cache holds smeared and plain key side by side, so that a new token reads one plain key and not the whole past.
+        """
+        T, width = k.shape[2], k.shape[3]
+        both, v = cache.update(torch.cat((torch.zeros_like(k), k), -1), v, self.layer)
+        past = both.shape[2] - T
+        plain = both[:, :, max(past - 1, 0) :, width:]
+        if past == 0:
+            plain = F.pad(plain, (0, 0, 1, 0))
+        both[:, :, past:, :width] = plain[:, :, 1:] * own + plain[:, :, :-1] * (1 - own)
+        return both[..., :width], v
 
 
 class EvolventForCausalLM(PreTrainedModel, GenerationMixin):

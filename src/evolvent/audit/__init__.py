@@ -1,14 +1,14 @@
 """The audit: is what the ledger says true of what lies in the folder, and does each verdict follow from its outcomes?
 
-It reads events, artifacts and the judge's evidence, and computes every e-value again from the outcomes, in plain Python and
-from the formulas alone: it shares no line with `judge/stats.py` and `judge/gate.py`, so an error there shows here.
+It reads events, artifacts and the judge's evidence, and computes every e-value again from the outcomes, in plain Python
+and from the formulas alone (`recompute.py`).
 
-Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each question
-before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts; promotions and
-rollbacks grounded in a verdict, or named as forced.
+Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each
+question before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts;
+promotions and rollbacks grounded in a verdict, or named as forced.
 
-Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a ledger
-that was rewritten as a whole (compare its head with a copy kept elsewhere).
+Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a
+ledger that was rewritten as a whole (compare its head with a copy kept elsewhere).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import Ledger
 from evolvent.store import Store
@@ -31,9 +32,6 @@ __all__ = ["Findings", "audit"]
 
 Json = Mapping[str, Any]
 
-_STAKES = (0.06, 0.12, 0.25, 0.4, 0.6)
-_FRACTIONS = (0.35, 0.7, 1.4)
-_VALUE = {"-": -1, "0": 0, "+": 1}
 _TOLERANCE = 1e-4  # evidence holds six digits
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ARTIFACT_KEYS = {"model", "genome", "data", "gold", "traces", "pool"}
@@ -165,9 +163,9 @@ class _Walk:
         self.findings.count("slots")
         expect(bool(self.commitment), f"{where}: opened before the judge's commitment")
         expect(p["slot"] == len(self.slots) + 1 == question["slot"], f"{where}: slot {p['slot']} is out of order")
-        share = _share(p["slot"], plan["first_epoch_slots"])
-        allowed = Fraction(plan["alpha_progress"]) * share * (self.promotions + 1)
-        for name, limit in (("alpha_sup", allowed), ("alpha_ni", Fraction(plan["alpha_safety"]) * share)):
+        part = share(p["slot"], plan["first_epoch_slots"])
+        allowed = Fraction(plan["alpha_progress"]) * part * (self.promotions + 1)
+        for name, limit in (("alpha_sup", allowed), ("alpha_ni", Fraction(plan["alpha_safety"]) * part)):
             said = Fraction(question[name])
             expect(question[name] == p[name], f"{where}: {name} differs between event and question")
             expect(
@@ -215,14 +213,14 @@ class _Walk:
             expect(verdict["decision"] == "abstain", f"{where}: {verdict['reason']} must be no answer")
             return
         expect(verdict["isolation"] == "kernel", f"{where}: decided without isolation")
-        stages = _question_stages(opened["question"])
+        stages = question_stages(opened["question"])
         outcomes = [self._stage(proof, test, where) for test in stages]
         self._same_names(proof, stages, where)
-        decision = _decision(stages, outcomes)
+        computed = decision(stages, outcomes)
         found = (verdict["decision"], verdict["reason"])
-        expect(decision == found, f"{where}: the outcomes say {' '.join(decision)}, the verdict {' '.join(found)}")
+        expect(computed == found, f"{where}: the outcomes say {' '.join(computed)}, the verdict {' '.join(found)}")
 
-    def _same_names(self, proof: Json, stages: list[_Test], where: str) -> None:
+    def _same_names(self, proof: Json, stages: list[Test], where: str) -> None:
         names = [stage["name"] for stage in proof["stages"]]
         self.findings.expect(
             names == [test.name for test in stages], f"{where}: the evidence has other stages than asked"
@@ -245,7 +243,7 @@ class _Walk:
         self.findings.expect(proof["commitment"] == self.commitment, f"{where}: from a judge with another secret")
         return proof
 
-    def _stage(self, proof: Json, test: _Test, where: str) -> str:
+    def _stage(self, proof: Json, test: Test, where: str) -> str:
         """Compute one test from its outcomes and hold the evidence against it; returns how the test really ended."""
         self.findings.count("e-values")
         marks = proof["differences"].get(test.pair, "")
@@ -254,8 +252,8 @@ class _Walk:
         if not self.findings.expect(said is not None, f"{where}: no stage {test.name}") or said is None:
             return outcome
         read = marks[:end]
-        right = (outcome, end, read.count("+"), read.count("-"), test.alpha)
-        told = (said["outcome"], said["n"], said["wins"], said["losses"], said["alpha"])
+        right = (outcome, end, read.count("+"), read.count("-"))
+        told = (said["outcome"], said["n"], said["wins"], said["losses"])
         self.findings.expect(right == told, f"{where}: stage {test.name}: computed {right}, the evidence says {told}")
         points = [(path[n - 1], float(log_e)) for n, log_e in said["path"] if 0 < n <= len(path)]
         drawn = len(points) == len(said["path"]) and all(
@@ -264,6 +262,8 @@ class _Walk:
         self.findings.expect(drawn, f"{where}: stage {test.name}: its path is not that of its outcomes")
         close = math.isclose(float(said["threshold_log_e"]), test.threshold, rel_tol=_TOLERANCE)
         self.findings.expect(close, f"{where}: stage {test.name}: the threshold is not ln(1 / {test.alpha})")
+        same = math.isclose(float(said["alpha"]), float(test.alpha), rel_tol=_TOLERANCE)
+        self.findings.expect(same, f"{where}: stage {test.name}: level {said['alpha']}, expected {test.alpha}")
         return outcome
 
     def _promoted(self, p: Json, where: str) -> None:
@@ -283,7 +283,7 @@ class _Walk:
         self.findings.count("standing checks")
         plan, expect = self.plan, self.findings.expect
         self.last_check = p
-        limit = Fraction(plan["alpha_standing"]) * _share(p["number"], plan["first_epoch_slots"])
+        limit = Fraction(plan["alpha_standing"]) * share(p["number"], plan["first_epoch_slots"])
         level = Fraction(p["alpha"])
         expect(
             level <= limit * (1 + Fraction(1, 10**5)), f"{where}: alpha {float(level):.6g} is above {float(limit):.6g}"
@@ -301,7 +301,7 @@ class _Walk:
         for name in ("champion", "reference"):
             expect(question[name] == self.candidates.get(p[name]), f"{where}: the evidence is of another {name}")
         expect(question["alpha"] == p["alpha"] and question["number"] == p["number"], f"{where}: of another check")
-        stages = _standing_stages(question)
+        stages = standing_stages(question)
         outcomes = [self._stage(proof, test, where) for test in stages]
         self._same_names(proof, stages, where)
         expect(
@@ -331,116 +331,6 @@ class _Walk:
                 if proof.get("question") == self.sealed and proof.get("skills") == p["skills"]:
                     return
         self.findings.wrong.append(f"{where}: no intact evidence of the judge holds these counts")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Test:
-    """One test as its question defines it.
-
-    `first` names the end that a crossing of `evidence` means; `second` that of `against`, at 1 / beta.
-    """
-
-    name: str
-    pair: str
-    alpha: str
-    beta: str
-    first: str
-    second: str
-    evidence: tuple[int, float, tuple[float, ...]]
-    against: tuple[int, float, tuple[float, ...]]
-
-    @property
-    def threshold(self) -> float:
-        return math.log(1 / float(self.alpha))
-
-    def read(self, marks: str) -> tuple[list[float], str, int]:
-        """Running log e, how the test ended, and after how many items."""
-        path = list(_log_e(marks, *self.evidence))
-        ends = (
-            (path, self.threshold, self.first),
-            (list(_log_e(marks, *self.against)), math.log(1 / float(self.beta)), self.second),
-        )
-        crossed = [
-            (next((i for i, x in enumerate(p) if x >= at), len(p)), n, name) for n, (p, at, name) in enumerate(ends)
-        ]
-        index, _, outcome = min(crossed)
-        return (path, outcome, index + 1) if index < len(path) else (path, "open", len(path))
-
-
-def _log_e(marks: str, sign: int, shift: float, stakes: tuple[float, ...]) -> Iterator[float]:
-    """Running ``log mean_j prod_i (1 + stake_j * (sign * D_i + shift))``."""
-    gains = [{mark: math.log1p(stake * (sign * value + shift)) for mark, value in _VALUE.items()} for stake in stakes]
-    sums = [0.0] * len(stakes)
-    for mark in marks:
-        sums = [total + gain[mark] for total, gain in zip(sums, gains, strict=True)]
-        top = max(sums)
-        yield top + math.log(math.fsum(math.exp(total - top) for total in sums)) - math.log(len(sums))
-
-
-def _margin_stakes(margin: float, discordance: float, most: float) -> tuple[float, ...]:
-    return tuple(min(f * margin / (discordance + margin**2), most) for f in _FRACTIONS)
-
-
-def _margin_bets(entry: Json) -> tuple[tuple[int, float, tuple[float, ...]], tuple[int, float, tuple[float, ...]]]:
-    """Bets that a skill is kept, and that it is lost, each ``(sign, shift, stakes)``."""
-    margin, discordance = entry["margin_points"] / 100, float(entry["discordance"])
-    kept = (1, margin, _margin_stakes(margin, discordance, 0.95 / (1 - margin)))
-    return kept, (-1, -margin, _margin_stakes(margin, discordance, 0.95 / (1 + margin)))
-
-
-def _question_stages(question: Json) -> list[_Test]:
-    gain, beta = question["mei_points"] / 100, question["beta"]
-    futile = (-1, gain, (min(gain / float(question["discordance"]), 0.9 / (1 + gain)),))
-    tests = [
-        _Test(
-            name="superiority", pair=f"{question['target']}:incumbent", alpha=question["alpha_sup"], beta=beta,
-            first="proven", second="futile", evidence=(1, 0.0, _STAKES), against=futile,
-        )
-    ]  # fmt: skip
-    others = ["incumbent"] if question["anchor"] == question["incumbent"] else ["incumbent", "anchor"]
-    for entry in question["protected"]:
-        kept, lost = _margin_bets(entry)
-        for other in others:
-            pair = f"{entry['skill']}:{other}"
-            tests.append(
-                _Test(name=f"ni:{pair}", pair=pair, alpha=question["alpha_ni"], beta=beta, first="proven",
-                      second="inferior", evidence=kept, against=lost)
-            )  # fmt: skip
-    return tests
-
-
-def _standing_stages(question: Json) -> list[_Test]:
-    level = _floor_six(Fraction(question["alpha"]) / len(question["protected"]))
-    tests: list[_Test] = []
-    for entry in question["protected"]:
-        kept, lost = _margin_bets(entry)
-        tests.append(
-            _Test(name=f"standing:{entry['skill']}", pair=f"{entry['skill']}:anchor", alpha=level, beta=question["beta"],
-                  first="inferior", second="proven", evidence=lost, against=kept)
-        )  # fmt: skip
-    return tests
-
-
-def _decision(tests: list[_Test], outcomes: list[str]) -> tuple[str, str]:
-    for test, outcome in zip(tests, outcomes, strict=True):
-        if outcome in ("futile", "inferior"):
-            return "reject", "futile" if outcome == "futile" else f"inferior:{test.pair.rsplit(':', 1)[0]}"
-    return ("abstain", "insufficient") if "open" in outcomes else ("accept", "superior")
-
-
-def _share(slot: int, first: int) -> Fraction:
-    """Share of an error budget that a slot may spend: epoch j = 0, 1, ... has first * 2^j slots and 1 / ((j+1)(j+2))."""
-    epoch, last = 0, first
-    while slot > last:
-        epoch += 1
-        last += first * 2**epoch
-    return Fraction(1, (epoch + 1) * (epoch + 2) * first * 2**epoch)
-
-
-def _floor_six(level: Fraction) -> str:
-    """Decimal text of at most six significant digits that is not above `level`."""
-    digits = 6 - 1 - math.floor(math.log10(level))
-    return format(float(Fraction(math.floor(level * 10**digits), 10**digits)), ".6g")
 
 
 def _artifacts(value: Any, key: str = "") -> Iterator[str]:

@@ -1,0 +1,117 @@
+"""The commands by name, and what becomes of an error or of Ctrl-C.
+
+Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import click
+import typer
+
+from evolvent.cli import acting, begin, checks, reading
+from evolvent.cli.base import emit
+from evolvent.cli.stopping import Stop, children_end_with_us
+from evolvent.errors import EvolventError
+
+__all__ = ["COMMANDS", "app", "main"]
+
+# In the order of a first day with it.
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": begin.demo,
+    "init": begin.init,
+    "doctor": checks.doctor,
+    "check": checks.check,
+    "run": acting.run,
+    "status": reading.status,
+    "log": reading.log,
+    "show": reading.show_one,
+    "diff": reading.diff,
+    "lineage": reading.lineage,
+    "diagnose": reading.diagnose,
+    "promote": acting.promote,
+    "rollback": acting.rollback,
+    "report": acting.report,
+    "audit": checks.audit,
+}
+_INTERRUPTED = 130
+
+
+def _app() -> typer.Typer:
+    plain: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+    root = typer.Typer(name="evolvent", no_args_is_help=True, **plain)
+    root.callback()(_root)
+    for name, command in COMMANDS.items():
+        root.command(name)(command)
+    memory = typer.Typer(no_args_is_help=True, help="What was learned about changes.", **plain)
+    memory.callback()(_memory)
+    memory.command("export")(reading.memory_export)
+    root.add_typer(memory, name="memory")
+    return root
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from evolvent import __version__
+
+        print(f"evolvent {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Close the loop around a model, and prove each turn of it."""
+
+
+def _memory() -> None:
+    """What was learned about changes."""
+
+
+app = _app()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: run a command and exit with its code.
+
+    Args:
+        arguments: the command line; the process's own by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json, debug = "--json" in given, "--debug" in given
+    try:
+        with children_end_with_us():
+            code = app(given, prog_name="evolvent", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except (KeyboardInterrupt, Stop, click.exceptions.Abort):
+        _fail("stopped; resume with `evolvent run`", "Stopped", _INTERRUPTED, as_json, prefix="")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader left, as `head` does; Python would complain at its end
+        sys.exit(0)
+    except (click.ClickException, typer.BadParameter) as exc:
+        where = exc.ctx.command_path if isinstance(exc, click.UsageError) and exc.ctx else "evolvent"
+        _fail(f"{exc.format_message()} (see `{where} --help`)", "UsageError", exc.exit_code, as_json)
+    except EvolventError as exc:
+        if debug:
+            traceback.print_exc()
+        _fail(str(exc), type(exc).__name__, exc.exit_code, as_json)
+    except Exception as exc:
+        if debug:
+            traceback.print_exc()
+        _fail(f"{type(exc).__name__}: {exc}; this is a bug: please report it with `evolvent --debug ...`", "Bug", 1, as_json)
+
+
+def _fail(message: str, kind: str, code: int, as_json: bool, prefix: str = "error: ") -> None:
+    if as_json:
+        emit({"error": message, "kind": kind, "exit_code": code})
+    print(f"{prefix}{message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,133 @@
+"""Live progress: a bar with stage, time, budget and items judged on a terminal, one JSON line per event elsewhere.
+
+While a question is open only the number of items shows; its evidence comes with the verdict.
+
+Not here: what the lines say (`telling.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from evolvent.cli.base import console, emit
+from evolvent.cli.telling import Evidence, tell
+from evolvent.types import Event
+
+if TYPE_CHECKING:
+    from evolvent.plan import Settings
+
+__all__ = ["Live"]
+
+_STAGES = {
+    "diagnose": "diagnosing",
+    "build": "building",
+    "screen": "screening",
+    "judge": "judging",
+    "judging": "judging",
+    "standing": "standing check",
+    "sealed": "sealed problems",
+}
+# What a turn's time goes into, roughly: shares of the bar.
+_WEIGHTS = {"diagnosed": 1, "built": 3, "build.failed": 3, "rejected": 3, "promoted": 3}
+
+
+class Live:
+    """Told of events and stages while a run works. Use as a context manager.
+
+    Args:
+        settings: of the run, for the bar's length and the budget.
+        evidence: opens the judge's evidence by hash.
+        turns: turns that this run goes to.
+        as_json: print events as JSON lines.
+        bar: draw the bar; lines alone otherwise.
+    """
+
+    def __init__(self, settings: Settings, evidence: Evidence, *, turns: int, as_json: bool, bar: bool) -> None:
+        self._settings, self._evidence, self._as_json = settings, evidence, as_json
+        self._turn_weight = 1 + 6 * settings.proposals_per_turn
+        self._spent = {"flops": 0, "tokens": 0, "problems": 0}
+        self._stage = self._items = ""
+        self._console = console()
+        self._progress = self._task = None
+        if bar and not as_json:
+            self._progress = _bar(self._console)
+            self._task = self._progress.add_task("starting", total=turns * self._turn_weight, detail="")
+
+    def on_event(self, event: Event) -> None:
+        """Print it, and move the bar."""
+        if self._as_json:
+            emit(event.plain())
+            return
+        for line in tell(event, self._evidence):
+            self._console.print(line, soft_wrap=True)
+        if event.kind in ("diagnosed", "built", "screened", "verdict", "standing.checked"):
+            for unit in self._spent:
+                self._spent[unit] += int(event.payload.get(unit, 0))
+        if self._progress is None or self._task is None:
+            return
+        if event.kind in ("turn.started", "turn.ended"):
+            done = event.payload["turn"] - (event.kind == "turn.started")
+            self._progress.update(self._task, completed=done * self._turn_weight)
+        self._progress.advance(self._task, _WEIGHTS.get(event.kind, 0))
+        if event.kind in ("verdict", "standing.checked"):
+            self._items = ""
+        self._draw()
+
+    def on_stage(self, stage: str, fields: Mapping[str, Any]) -> None:
+        """Show what is going on."""
+        self._stage = _STAGES.get(stage, stage)
+        if stage == "judging":
+            counts = fields.get("items", {})
+            self._items = " ".join(f"{skill} {n:,}" for skill, n in sorted(counts.items()))
+        elif "operator" in fields:
+            self._stage += f" {fields['operator']}"
+        elif fields.get("proposals"):
+            self._stage += " " + ", ".join(fields["proposals"])
+        self._draw()
+
+    def say(self, line: str) -> None:
+        """A line of our own between the events; nothing with JSON."""
+        if not self._as_json:
+            self._console.print(line, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _draw(self) -> None:
+        if self._progress is None or self._task is None:
+            return
+        parts = [f"items: {self._items}"] if self._items else []
+        limits = self._settings.budget.model_dump()
+        parts += [f"{_amount(max(0, limits[unit] - spent))} {unit} left" for unit, spent in self._spent.items() if limits[unit]]
+        self._progress.update(self._task, description=self._stage or "starting", detail=", ".join(parts))
+
+
+def _bar(out: Any) -> Any:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", markup=False),
+    )
+    return Progress(*columns, console=out, transient=True, speed_estimate_period=600)
+
+
+def _amount(number: int) -> str:
+    for size, letter in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:,}"

@@ -1,0 +1,230 @@
+"""Commands that read a run and change nothing: status, log, show, diff, lineage, diagnose, memory export.
+
+Not here: commands that act (`acting.py`) or check (`checks.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evolvent.cli.base import HERE, AsJson, Dir, console, emit, opened, show
+from evolvent.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from evolvent.ledger import Ledger
+    from evolvent.report.story import Story
+    from evolvent.run import Run
+
+_LONGEST_SEQ = 9  # a longer row of digits is the start of a version's name
+
+
+def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
+    """Where the run stands: goal, champion, budgets, subgoals."""
+    from evolvent.report import terminal
+
+    with opened(folder) as (run, ledger):
+        story = _story(ledger)
+        state = run.state(ledger)
+    if not as_json:
+        return show(terminal.status(story))
+    kept = ("turn", "seed", "champion", "certified", "previous", "slots", "promotions", "standing", "subgoals", "spent", "stopped")
+    return emit({
+        "run": story.run.run,
+        "goal": story.run.goal,
+        **{name: getattr(state, name) for name in kept},
+        "alpha_safety_spent": str(story.alpha_spent),
+        "events": story.num_events,
+        "head": story.head,
+    })  # fmt: skip
+
+
+def log(
+    folder: Dir = HERE,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only the last so many; 0 for all.")] = 0,
+    events: Annotated[bool, typer.Option("--events", help="Events instead of proposals.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What was tried and what became of it; with --json or --events the events, one a line."""
+    from evolvent.cli.telling import tell
+    from evolvent.report import terminal, words
+
+    with opened(folder) as (run, ledger):
+        first = max(0, ledger.head()[0] - last) if last else 0
+        if as_json:
+            for event in ledger.events(first):
+                emit(event.plain())
+        elif events:
+            out = console()
+            for event in ledger.events(first):
+                lines = tell(event, lambda name: _evidence_or_none(run, name))
+                text = lines[0].strip() if lines else ""
+                out.print(f"{event.seq:>6}  {words.date(event.time_ns)}  {event.kind:<17} {text}", soft_wrap=True)
+        else:
+            show(terminal.log(_story(ledger), last or None))
+
+
+def show_one(
+    what: Annotated[str, typer.Argument(metavar="VERSION|SEQ", help="First letters of a version, or an event's number.")],
+    folder: Dir = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """A version's whole story, or one event."""
+    from evolvent.cli.versions import event_at, version_story
+    from evolvent.run import find_version
+
+    with opened(folder) as (run, ledger):
+        if what.isdecimal() and len(what) <= _LONGEST_SEQ:
+            value: dict[str, Any] = event_at(ledger, int(what)).plain()
+        else:
+            value = version_story(ledger, find_version(ledger, what), run.evidence)
+    if as_json:
+        return emit(value)
+    return show(_tree(value))
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="First letters of a version.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="First letters of another.")],
+    folder: Dir = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """How two versions differ in making, scaffold, policy and verdict."""
+    from rich.text import Text
+
+    from evolvent.cli.versions import differences, version_story
+    from evolvent.report import words
+    from evolvent.run import find_version
+
+    with opened(folder) as (run, ledger):
+        mine, theirs = (version_story(ledger, find_version(ledger, name), run.evidence) for name in (a, b))
+    found = differences(mine, theirs)
+    if as_json:
+        pairs = {path: list(pair) for path, pair in found.items()}
+        return emit({"a": mine["version"], "b": theirs["version"], "differences": pairs})
+    if not found:
+        return show("no difference but the name")
+    table = _table("", words.short(mine["version"]), words.short(theirs["version"]))
+    for path, pair in found.items():
+        table.add_row(Text(path), *(Text(_plain(value, 60)) for value in pair))
+    return show(table)
+
+
+def lineage(folder: Dir = HERE, as_json: AsJson = False) -> None:
+    """Who came from whom; champions marked."""
+    from evolvent.report import terminal
+
+    with opened(folder) as (_, ledger):
+        story = _story(ledger)
+    if not as_json:
+        return show(terminal.lineage(story))
+    promoted = {promotion.version: promotion.forced for promotion in story.promotions}
+    rows = [
+        {
+            "version": entry.version,
+            "parents": list(entry.parents),
+            "turn": entry.turn,
+            "operator": entry.operator,
+            "outcome": story.attempts[entry.attempt].outcome.value if entry.attempt in story.attempts else "seed",
+            "promoted": entry.version in promoted,
+            "forced": promoted.get(entry.version, False),
+            "champion": entry.version == story.champion,
+        }
+        for entry in story.versions.values()
+    ]
+    return emit({"champion": story.champion, "versions": rows})
+
+
+def diagnose(folder: Dir = HERE, as_json: AsJson = False) -> None:
+    """The last diagnosis: the champion's weaknesses on dev problems."""
+    from rich.text import Text
+
+    from evolvent.report import words
+
+    with opened(folder) as (_, ledger):
+        found = None
+        for event in ledger.events(kinds={"diagnosed"}):
+            found = event.payload
+    if found is None:
+        raise UsageError(f"{folder}: nothing was diagnosed yet; `evolvent run` does it at the start of each turn")
+    if as_json:
+        return emit(found)
+    scores = (f"{name} {words.percent(c['correct'] / max(1, c['n']))} of {c['n']}" for name, c in sorted(found["skills"].items()))
+    table = _table("skill", "slice", "failed", "90 % interval", "errors", "suspected cause")
+    for row in found["weaknesses"]:
+        span = f"{words.percent(float(row['low']))} to {words.percent(float(row['high']))}"
+        cells = (row["skill"], words.pairs(row["slice"]), f"{row['failures']} of {row['n']}", span)
+        table.add_row(*(Text(words.clean(cell)) for cell in (*cells, words.pairs(row["errors"]), row["cause"])))
+    return show(f"turn {found['turn']}, champion {words.short(found['champion'])}: {', '.join(scores)}", table)
+
+
+def memory_export(
+    folder: Dir = HERE,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; standard output by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What each operator was worth here, for `evolvent run --memory` of another run. Always JSON."""
+    from evolvent.store import write_atomic
+
+    with opened(folder) as (run, ledger):
+        plain = run.state(ledger).effects.plain()
+    if out is None:
+        return emit(plain)
+    write_atomic(out, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+    line = {"memory": str(out), "effects": len(plain["effects"])}
+    return emit(line) if as_json else show(f"wrote {out}: {line['effects']} effects")
+
+
+def _story(ledger: Ledger) -> Story:
+    from evolvent.report.story import Story
+
+    return Story.of(ledger.events())
+
+
+def _evidence_or_none(run: Run, name: str) -> dict[str, Any]:
+    try:
+        return run.evidence(name)
+    except UsageError:
+        return {}
+
+
+def _table(*names: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _tree(value: dict[str, Any]) -> Table:
+    """Nested JSON as two columns: dotted path and value."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for path, item in _rows(value, ""):
+        grid.add_row(Text(path), Text(_plain(item, 400)))
+    return grid
+
+
+def _rows(value: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [row for name, item in value.items() for row in _rows(item, f"{path}.{name}".lstrip("."))]
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return [row for i, item in enumerate(value) for row in _rows(item, f"{path}.{item.get('name', i)}")]
+    return [(path, value)] if value not in (None, "", {}, []) else []
+
+
+def _plain(value: Any, limit: int) -> str:
+    from evolvent.report import words
+
+    return words.clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), limit)

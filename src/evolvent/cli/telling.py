@@ -1,0 +1,125 @@
+"""Events in plain words, one line each, as they happen.
+
+Not here: the whole story (`report/`), progress between events (`live.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from evolvent.report import words
+from evolvent.types import Event
+
+__all__ = ["evidence_lines", "tell"]
+
+Json = Mapping[str, Any]
+Evidence = Callable[[str], Json]
+
+
+def tell(event: Event, evidence: Evidence) -> list[str]:
+    """Lines for people; none for kinds that only machines care for.
+
+    Args:
+        event: what happened.
+        evidence: opens the judge's evidence by hash, after the verdict.
+    """
+    teller = _TELLERS.get(event.kind)
+    if teller is not None:
+        return [words.clean(line, 200) if not line.startswith(" ") else f"  {words.clean(line, 200)}"
+                for line in teller(event.payload)]  # fmt: skip
+    if event.kind == "verdict":
+        said = event.payload["verdict"]
+        head = f"{event.payload['id']}: the judge says {said['decision']} ({said['reason']})"
+        lines = [f"{head} after {event.payload['problems']:,} fresh problems"]
+        return [words.clean(line, 200) for line in lines] + evidence_lines(evidence(said["evidence"]))
+    if event.kind == "standing.checked":
+        p = event.payload
+        alarm = "worse beyond its margin: alarm" if p["alarm"] else "no evidence of a loss"
+        head = f"standing check of {words.short(p['champion'])}: {alarm} after {p['problems']:,} fresh problems"
+        return [head, *evidence_lines(evidence(p["evidence"]))]
+    return []
+
+
+def evidence_lines(proof: Json) -> list[str]:
+    """Each stage's evidence against its threshold."""
+    lines: list[str] = []
+    for stage in proof.get("stages", []):
+        if not stage["n"]:
+            continue
+        reached, needed = float(stage["path"][-1][1]), float(stage["threshold_log_e"])
+        lines.append(
+            f"  {words.stage_words(stage)} log e {reached:+.2f}, {needed:.2f} needed; {stage['wins']} won, "
+            f"{stage['losses']} lost of {stage['n']}: {words.clean(stage['outcome'], 20)}"
+        )
+    return lines
+
+
+def _started(p: Json) -> list[str]:
+    goal = p["goal"]
+    return [f"run of {p['task']}: {goal['gain_points']} points more on {goal['skill']} wanted, in {goal['turns']} turns"]
+
+
+def _imported(p: Json) -> list[str]:
+    return [f"seed {words.short(p['version'])}, {p['parameters']:,} parameters; it stays the anchor"]
+
+
+def _turn(p: Json) -> list[str]:
+    return [f"turn {p['turn']}: champion {words.short(p['champion'])}"]
+
+
+def _diagnosed(p: Json) -> list[str]:
+    shares = (f"{name} {words.percent(c['correct'] / max(1, c['n']))}" for name, c in sorted(p["skills"].items()))
+    lines = [f"diagnosis on dev: {', '.join(shares)}"]
+    if p["weaknesses"]:
+        worst = p["weaknesses"][0]
+        where = f"{worst['skill']} {words.pairs(worst['slice'])}".strip()
+        lines.append(f"  weakest: {where}, {worst['failures']} of {worst['n']} failed. {worst['cause']}")
+    return lines
+
+
+def _proposed(p: Json) -> list[str]:
+    plan = p["proposal"]
+    inside = f" ({words.pairs(plan['params'], 80)})" if plan["params"] else ""
+    return [f"{p['id']}: proposed {plan['operator']}{inside}"]
+
+
+def _built(p: Json) -> list[str]:
+    counts = p["funnel"]
+    made = f", kept {counts['kept']:,} of {counts['sampled']:,} answers" if {"kept", "sampled"} <= counts.keys() else ""
+    return [f"{p['id']}: built {words.short(p['version'])}{made}"]
+
+
+def _screened(p: Json) -> list[str]:
+    target = p["target"]
+    said = "goes to the judge" if p["passed"] else "no gain, goes no further"
+    return [f"{p['id']}: screen on dev: {target['wins']} won, {target['losses']} lost of {target['n']}: {said}"]
+
+
+def _promoted(p: Json) -> list[str]:
+    how = f"FORCED by {p['by']} against the judge's {p.get('objection') or 'silence'}" if p["forced"] else "promoted"
+    return [f"{p['id']}: {words.short(p['version'])} {how}"]
+
+
+_TELLERS: dict[str, Callable[[Json], list[str]]] = {
+    "run.started": _started,
+    "judge.sealed": lambda p: [f"the judge sealed its secret: {p['commitment'][:16]}"],
+    "seed.imported": _imported,
+    "memory.imported": lambda p: [f"memory of an earlier run: {len(p['memory']['effects'])} effects"],
+    "turn.started": _turn,
+    "diagnosed": _diagnosed,
+    "goal.opened": lambda p: [f"subgoal opened: {p['id']}"],
+    "goal.closed": lambda p: [f"subgoal closed: {p['id']} ({p['reason']})"],
+    "goal.abandoned": lambda p: [f"subgoal abandoned: {p['id']} ({p['reason']})"],
+    "proposed": _proposed,
+    "built": _built,
+    "build.failed": lambda p: [f"{p['id']}: could not be built: {p['error']}: {p['message']}"],
+    "screened": _screened,
+    "promoted": _promoted,
+    "rejected": lambda p: [f"{p['id']}: rejected: {p['reason']}"],
+    "rolled_back": lambda p: [
+        f"rolled back from {words.short(p['from'])} to {words.short(p['to'])} by {p['by']}: {p['reason']}"
+    ],
+    "sealed.opened": lambda p: ["the sealed problems are opened, once for this champion"],
+    "run.stopped": lambda p: [f"stopped: {p['reason']}"],
+}

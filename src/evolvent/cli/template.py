@@ -1,0 +1,65 @@
+"""`evolvent.yaml` with every key explained, written from the settings' own descriptions, so that it cannot fall behind.
+
+Not here: what a key means to the loop (`plan.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from evolvent.plan import Settings
+
+DEFAULTS: dict[str, Any] = {
+    "task": "sql_migration",
+    "model": "sql-seed",
+    "plan": {"target": "multi", "protected": {"single": 5, "multi": 5}},
+}
+_HEADER = """\
+# Settings of an Evolvent run. `evolvent check` validates them and says what the gate can see; `evolvent run` starts.
+# Once a run has begun it keeps its settings: to change one, start a new folder.
+"""
+# What the field's name says already needs no description there; a reader of the file gets a line all the same.
+_WORDS = {
+    "plan": "the change plan: nothing outside it happens, and the promise is about exactly these numbers",
+    "goal": "what the run is for",
+    "build": "how a candidate is built, unless an operator's parameters say otherwise",
+    "dev": "dev rollouts: diagnosis and screening",
+    "probes": "the loop tests its own honesty",
+    "budget": "hard limits of the run; 0 is no limit",
+    "budget.flops": "floating-point operations of building and screening",
+    "budget.tokens": "tokens read and written",
+    "workers": "jobs that run at once",
+    "proposer": "what chooses the next change: bandit (learns which operators help), or random",
+}
+
+
+def settings_text() -> str:
+    """The file: valid as it stands."""
+    return _HEADER + "\n".join(_lines(Settings, DEFAULTS, "")) + "\n"
+
+
+def _lines(model: type[BaseModel], given: dict[str, Any], path: str) -> Iterator[str]:
+    indent = "  " * path.count(".")
+    for name, info in model.model_fields.items():
+        where = f"{path}{name}"
+        value = given.get(name, _default(info))
+        text = _WORDS.get(where) or info.description
+        assert text, f"settings: {where} has no description"
+        if isinstance(value, BaseModel) or (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
+            assert isinstance(info.annotation, type)
+            yield f"\n{indent}# {text}\n{indent}{name}:"
+            yield from _lines(info.annotation, given.get(name, {}), f"{where}.")
+        elif isinstance(value, dict):
+            yield f"{indent}{name}:  # {text}"
+            yield from (f"{indent}  {key}: {json.dumps(item)}" for key, item in value.items())
+        else:
+            yield f"{indent}{name}: {json.dumps(value)}  # {text}"
+
+
+def _default(info: FieldInfo) -> Any:
+    return info.get_default(call_default_factory=True)
