@@ -29,7 +29,7 @@ from evolvent.types import Problem, derive_seed
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "evolvent" / "data" / "sql-seed"
 SINGLES, DOUBLES = 12_000, 1_200
-STEPS, TOKENS_PER_STEP, RATE = 4_500, 2_048, 3e-3
+STEPS, TOKENS_PER_STEP, RATE = 5_000, 2_048, 3e-3
 
 
 def gold(seed: int) -> list[Problem]:
@@ -57,6 +57,13 @@ def evaluate(model: EvolventForCausalLM, codec: SqlCodec, count: int = 400) -> d
     return result
 
 
+def save(model: EvolventForCausalLM, codec: SqlCodec, folder: Path) -> None:
+    """Write the model's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in to_files(model, codec).items():
+        (folder / name).write_bytes(data)
+
+
 def main() -> None:
     """Train, report, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -68,6 +75,9 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     codec = SqlCodec(48)
     examples = [Example(p.prompt, reference(p)) for p in gold(arguments.seed)]
+    text = "".join(json.dumps({"prompt": e.prompt, "answer": e.answer}, ensure_ascii=False) + "\n" for e in examples)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "gold.jsonl.xz").write_bytes(lzma.compress(text.encode(), preset=9))
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=96, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256
     )
@@ -79,16 +89,13 @@ def main() -> None:
         if step % 500 == 0 and step:
             model.eval()
             print(f"step {step} loss {loss:.4f} {time.time() - started:.0f} s {evaluate(model, codec)}", flush=True)
+            save(model, codec, arguments.out)  # an interrupted training leaves its last report's weights
             model.train()
 
     stream = batches([Source("gold", examples, 1.0)], codec, arguments.steps, TOKENS_PER_STEP, arguments.seed)
     optimise(model, stream, Schedule(steps=arguments.steps, learning_rate=RATE, warmup=100), report=report)
     print(f"done {time.time() - started:.0f} s {evaluate(model, codec, 1000)}", flush=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, data in to_files(model, codec).items():
-        (arguments.out / name).write_bytes(data)
-    text = "".join(json.dumps({"prompt": e.prompt, "answer": e.answer}, ensure_ascii=False) + "\n" for e in examples)
-    (arguments.out / "gold.jsonl.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+    save(model, codec, arguments.out)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from evolvent.types import dec
 def promotion_question(state: State, plan: ChangePlan, version: str, max_new_tokens: int) -> Question:
     """May `version` replace the champion? Takes the next slot and its share of both error budgets.
 
-    Superiority spends by e-LOND (false discoveries at most `alpha_progress`), non-inferiority by doubling epochs without
-    return (any harm, ever, at most `alpha_safety`).
+    Superiority spends by e-LOND (false discoveries at most `alpha_progress`), non-inferiority by doubling epochs
+    without return (any harm, ever, at most `alpha_safety`).
     """
     slot, first = state.slots + 1, plan.first_epoch_slots
 

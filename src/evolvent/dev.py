@@ -1,7 +1,7 @@
 """Dev rollouts: what diagnosis reads and what screening compares. Cheap, repeatable, proves nothing.
 
-Each champion has dev problems of its own, drawn from the run's seed and its name; a candidate is screened on those of its
-parent, so that the parent's traces are found in the cache.
+Each champion has dev problems of its own, drawn from the run's seed and its name; a candidate is screened on those of
+its parent, so that the parent's traces are found in the cache.
 
 Not here: fresh problems and error rates (`judge/`).
 """

@@ -27,7 +27,7 @@ class Move:
 
 
 def finished(open_goals: Mapping[str, Mapping[str, Any]], turn: int) -> list[Move]:
-    """Subgoals to close (failure rate halved since they were opened) or to abandon (it did not, in `PATIENCE_TURNS`)."""
+    """Subgoals to close (failure rate halved since they were opened) or to abandon (not so in `PATIENCE_TURNS`)."""
     moves = []
     for id_, goal in sorted(open_goals.items()):
         if goal["failures"] * goal["n_at_start"] * 2 <= goal["failures_at_start"] * goal["n"]:
@@ -49,8 +49,8 @@ def opened(open_goals: Mapping[str, Any], weaknesses: Sequence[Mapping[str, Any]
             continue
         n, failures = weakness["n"], weakness["failures"]
         payload = {
-            "id": id_, "skill": weakness["skill"], "slice": weakness["slice"], "turn": turn, "n": n, "failures": failures,
-            "n_at_start": n, "failures_at_start": failures, "reason": weakness["cause"],
+            "id": id_, "skill": weakness["skill"], "slice": weakness["slice"], "turn": turn, "n": n,
+            "failures": failures, "n_at_start": n, "failures_at_start": failures, "reason": weakness["cause"],
         }  # fmt: skip
         moves.append(Move(kind="goal.opened", id=id_, payload=payload))
     return moves

@@ -5,9 +5,9 @@
     diagnose -> propose -> build -> screen -> judge -> gate -> promote or reject -> standing check
      (dev)                (workers)  (dev)   (own process, fresh items)             (roll back)
 
-A turn reads the ledger's state and appends to the ledger; nothing else is kept. Each step is *once*: it looks for its own
-event first and only works when there is none. So a run that was killed anywhere goes on by running the turn again, and
-ends with the same events as a run that was not.
+A turn reads the ledger's state and appends to the ledger; nothing else is kept. Each step is *once*: it looks for its
+own event first and only works when there is none. So a run that was killed anywhere goes on by running the turn again,
+and ends with the same events as a run that was not.
 
 Not here: how a change is made (`operators/`), what is proven (`judge/`), folders and files (`run.py`).
 """
@@ -198,7 +198,7 @@ class Loop:
         )
         every = self.settings.probes.every_turns
         probe = PROBES[(turn // every - 1) % len(PROBES)] if every and turn % every == 0 else ""
-        specs = [self.operators[name].spec for name in self.settings.plan.operators if name not in PROBES]
+        specs = [self.operators[name].spec for name in self.settings.plan.operators]
         count = self.settings.proposals_per_turn - bool(probe)
         rng = random.Random(derive_seed(self.settings.seed, "propose", turn))
         ideas = self.proposer.propose(situation, specs, count, rng)
@@ -390,7 +390,8 @@ class Loop:
         to = checked["reference"]
         return {
             "from": checked["champion"], "to": to, "by": "standing check", "certified": to,
-            "reason": "evidence of a loss beyond the margin", "evidence": checked["evidence"], **self.state.versions[to],
+            "reason": "evidence of a loss beyond the margin", "evidence": checked["evidence"],
+            **self.state.versions[to],
         }  # fmt: skip
 
 

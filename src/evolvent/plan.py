@@ -1,8 +1,8 @@
 """The settings of a run, and inside them the change plan outside which nothing happens.
 
-One strict YAML file, `evolvent.yaml`: unknown keys are errors with a hint, the resolved form is stored with the run. The
-change plan says which kinds of change are allowed, how big a model may get, which skills are protected by which margin,
-and at which error rates; the loop refuses whatever it does not name.
+One strict YAML file, `evolvent.yaml`: unknown keys are errors with a hint, the resolved form is stored with the run.
+The change plan says which kinds of change are allowed, how big a model may get, which skills are protected by which
+margin, and at which error rates; the loop refuses whatever it does not name.
 
 Not here: defaults of operators (`operators/`), anything that changes while a run goes on (the ledger).
 """
@@ -29,26 +29,32 @@ class _Strict(BaseModel):
 class GoalSettings(_Strict):
     """What the run is for."""
 
-    gain_points: int = Field(20, ge=1, le=100, description="gain wanted on the target, percentage points over the seed")
-    turns: int = Field(6, ge=1, description="turns until the run ends by itself")
+    gain_points: int = Field(
+        default=20, ge=1, le=100, description="gain wanted on the target, percentage points over the seed"
+    )
+    turns: int = Field(default=6, ge=1, description="turns until the run ends by itself")
 
 
 class ChangePlan(_Strict):
     """What may change, and at which risk. The promise is about exactly these numbers."""
 
     operators: list[str] = Field(
-        ["self_labels", "gold", "scaffold", "policy"], description="kinds of change that may be proposed"
+        default=["self_labels", "gold", "scaffold", "policy"], description="kinds of change that may be proposed"
     )
-    max_parameters: int = Field(5_000_000, ge=1, description="hard cap on model size")
+    max_parameters: int = Field(default=5_000_000, ge=1, description="hard cap on model size")
     target: str = Field(description="skill that must get better")
     protected: dict[str, int] = Field(description="skills that must not get worse: margin in percentage points")
-    alpha_progress: str = Field("0.05", description="share of promotions that may be no improvement")
-    alpha_safety: str = Field("0.05", description="chance, over the whole run, of promoting a loss beyond a margin")
-    alpha_standing: str = Field("0.05", description="chance, over the whole run, of a false standing alarm")
-    first_epoch_slots: int = Field(8, ge=1, description="slots in the first epoch: fewer slots, larger levels")
-    minimum_gain_points: int = Field(8, ge=1, le=99, description="smaller gains are not worth a promotion: futility")
-    max_items: int = Field(4000, ge=64, description="problems that one verdict may cost")
-    discordance: str = Field("0.15", description="planned share of problems on which two versions differ")
+    alpha_progress: str = Field(default="0.05", description="share of promotions that may be no improvement")
+    alpha_safety: str = Field(
+        default="0.05", description="chance, over the whole run, of promoting a loss beyond a margin"
+    )
+    alpha_standing: str = Field(default="0.05", description="chance, over the whole run, of a false standing alarm")
+    first_epoch_slots: int = Field(default=8, ge=1, description="slots in the first epoch: fewer slots, larger levels")
+    minimum_gain_points: int = Field(
+        default=8, ge=1, le=99, description="smaller gains are not worth a promotion: futility"
+    )
+    max_items: int = Field(default=4000, ge=64, description="problems that one verdict may cost")
+    discordance: str = Field(default="0.15", description="planned share of problems on which two versions differ")
 
     @model_validator(mode="after")
     def _check(self) -> ChangePlan:
@@ -76,36 +82,36 @@ class ChangePlan(_Strict):
 class BuildSettings(_Strict):
     """How a candidate is built, unless an operator's parameters say otherwise."""
 
-    problems: int = Field(600, ge=1, description="challenger-made problems of one proposal")
-    samples: int = Field(4, ge=1, le=64, description="answers tried per problem")
-    steps: int = Field(60, ge=1, description="optimiser steps")
-    tokens_per_step: int = Field(4096, ge=64, description="padded tokens of a step")
-    learning_rate: str = Field("0.001", description="peak rate, a number in quotes")
-    gold_share: int = Field(20, ge=0, le=100, description="percent of each step from the seed's own data")
-    target_rate: int = Field(50, ge=1, le=99, description="success rate, percent, that the challenger aims at")
+    problems: int = Field(default=600, ge=1, description="challenger-made problems of one proposal")
+    samples: int = Field(default=4, ge=1, le=64, description="answers tried per problem")
+    steps: int = Field(default=60, ge=1, description="optimiser steps")
+    tokens_per_step: int = Field(default=4096, ge=64, description="padded tokens of a step")
+    learning_rate: str = Field(default="0.001", description="peak rate, a number in quotes")
+    gold_share: int = Field(default=20, ge=0, le=100, description="percent of each step from the seed's own data")
+    target_rate: int = Field(default=50, ge=1, le=99, description="success rate, percent, that the challenger aims at")
 
 
 class DevSettings(_Strict):
     """Dev rollouts: diagnosis and screening."""
 
-    problems: int = Field(200, ge=10, description="dev problems per skill")
+    problems: int = Field(default=200, ge=10, description="dev problems per skill")
 
 
 class ProbeSettings(_Strict):
     """The loop tests its own honesty: changes that must be refused, mixed into the run."""
 
     every_turns: int = Field(
-        3, ge=0, description="every so many turns a null and a planted regression in turn; 0 for none"
+        default=3, ge=0, description="every so many turns a null and a planted regression in turn; 0 for none"
     )
 
 
 class BudgetSettings(_Strict):
     """Hard limits of the run; 0 is no limit."""
 
-    flops: int = Field(0, ge=0)
-    tokens: int = Field(0, ge=0)
-    problems: int = Field(0, ge=0, description="problems that the judge may draw")
-    seconds: int = Field(0, ge=0, description="stops the run, never changes a decision")
+    flops: int = Field(default=0, ge=0)
+    tokens: int = Field(default=0, ge=0)
+    problems: int = Field(default=0, ge=0, description="problems that the judge may draw")
+    seconds: int = Field(default=0, ge=0, description="stops the run, never changes a decision")
 
 
 class Settings(_Strict):
@@ -114,18 +120,18 @@ class Settings(_Strict):
     task: str = Field(description="registered name or module:function")
     model: str = Field(description="sql-seed, or a local folder in save_pretrained layout")
     gold: str = Field(
-        "", description="JSONL of {prompt, answer}: the seed's own training data; empty for the seed's own"
+        default="", description="JSONL of {prompt, answer}: the seed's own training data; empty for the seed's own"
     )
-    seed: int = Field(0, ge=0, description="of all randomness but the judge's")
+    seed: int = Field(default=0, ge=0, description="of all randomness but the judge's")
     goal: GoalSettings = GoalSettings()
     plan: ChangePlan
     build: BuildSettings = BuildSettings()
     dev: DevSettings = DevSettings()
     probes: ProbeSettings = ProbeSettings()
     budget: BudgetSettings = BudgetSettings()
-    proposals_per_turn: int = Field(2, ge=1, le=16, description="built side by side, one per worker")
-    workers: int = Field(2, ge=1, le=256)
-    threads: int = Field(1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
+    proposals_per_turn: int = Field(default=2, ge=1, le=16, description="built side by side, one per worker")
+    workers: int = Field(default=2, ge=1, le=256)
+    threads: int = Field(default=1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
     proposer: Literal["bandit", "random"] = "bandit"
 
     @property

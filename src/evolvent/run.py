@@ -1,8 +1,8 @@
 """A run: a folder with settings, ledger, store and judge, and what people do with it.
 
-``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `Run.create` writes the folder, `Run.open` finds it; both may be used
-from Python or the command line, which does nothing else. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
-controller's token; reading ones do not.
+``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `Run.create` writes the folder, `Run.open` finds it; both may be
+used from Python or the command line, which does nothing else. Acting commands (`go`, `promote`, `rollback`, `report`)
+hold the controller's token; reading ones do not.
 
 Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
 """
@@ -197,8 +197,8 @@ class Run:
                 raise GateRefused(f"promote: {built['version'][:12]} is the champion already")
             said = ledger.get(f"{built['id']}/verdict") if "id" in built else None
             payload = {
-                "id": built.get("id", "seed"), "version": built["version"], "parent": state.champion, "forced": True, "by": by,
-                "plan": self.settings.plan.hash, "clause": "person", "reason": reason,
+                "id": built.get("id", "seed"), "version": built["version"], "parent": state.champion, "forced": True,
+                "by": by, "plan": self.settings.plan.hash, "clause": "person", "reason": reason,
                 "objection": said.payload["verdict"]["reason"] if said else "", "candidate": built["candidate"],
                 "policy": built["policy"], "evidence": said.payload["verdict"]["evidence"] if said else "",
             }  # fmt: skip

@@ -1,8 +1,8 @@
 """What a run knows, as a fold over its events.
 
-`State.apply` takes one event and nothing else: no clock, no file, no generator. Reading the ledger from the start, or from a
-snapshot, gives the same state, which is why a killed run resumes as if nothing had happened. It holds what the next
-turn needs and stays the same size however long the run is; older versions are looked up in the ledger.
+`State.apply` takes one event and nothing else: no clock, no file, no generator. Reading the ledger from the start, or
+from a snapshot, gives the same state, which is why a killed run resumes as if nothing had happened. It holds what the
+next turn needs and stays the same size however long the run is; older versions are looked up in the ledger.
 
 Not here: what people are shown (`report/`), which keeps the whole story.
 """
@@ -144,7 +144,7 @@ class State:
 
     def _on_rejected(self, p: dict[str, Any]) -> None:
         proposal = self.proposals.get(p["id"])
-        if proposal is not None and not proposal.get("flops"):
+        if proposal is not None and not proposal.get("flops") and proposal["operator"] != "null":
             # It costs nothing to build, so nothing but the champion can change its worth.
             self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
 

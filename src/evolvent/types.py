@@ -1,8 +1,8 @@
 """The records: frozen, versioned, content-hashed.
 
 Everything that crosses a room is one of these or plain JSON. A record's identity is the SHA-256 of its canonical
-JSON; two records with the same hash are the same record. Canonical JSON has sorted keys, no spaces, no floats (a float's
-text differs between machines; use `dec`), and NFC text.
+JSON; two records with the same hash are the same record. Canonical JSON has sorted keys, no spaces, no floats (a
+float's text differs between machines; use `dec`), and NFC text.
 
 Not here: behaviour. Rooms act, records are.
 """
@@ -255,7 +255,7 @@ class Verdict(Record):
         slot: number of the slot that it used.
         candidate: version judged.
         decision: accept, reject or abstain (never a pass).
-        reason: class-level reason, such as ``superior``, ``futile``, ``not_superior``, ``inferior:single``, ``insufficient``.
+        reason: class-level reason: ``superior``, ``futile``, ``not_superior``, ``inferior:single``, ``insufficient``.
         evidence: hash of the evidence in the judge's store.
         isolation: tier of the sandbox in which the candidate ran.
     """

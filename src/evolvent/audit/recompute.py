@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["Test", "decision", "question_stages", "share", "standing_stages"]
+__all__ = ["Test", "decision", "futility_bets", "log_e", "margin_bets", "question_stages", "share", "standing_stages"]
 
 Json = Mapping[str, Any]
 Bets = tuple[int, float, tuple[float, ...]]  # sign and shift of the outcome, stakes
@@ -49,10 +49,10 @@ class Test:
 
     def read(self, marks: str) -> tuple[list[float], str, int]:
         """Running log e, how the test ended, and after how many items."""
-        path = list(_log_e(marks, *self.evidence))
+        path = list(log_e(marks, *self.evidence))
         ends = (
             (path, self.threshold, self.first),
-            (list(_log_e(marks, *self.against)), math.log(1 / float(self.beta)), self.second),
+            (list(log_e(marks, *self.against)), math.log(1 / float(self.beta)), self.second),
         )
         crossed = [
             (next((i for i, x in enumerate(p) if x >= at), len(p)), n, name) for n, (p, at, name) in enumerate(ends)
@@ -61,7 +61,7 @@ class Test:
         return (path, outcome, index + 1) if index < len(path) else (path, "open", len(path))
 
 
-def _log_e(marks: str, sign: int, shift: float, stakes: tuple[float, ...]) -> Iterator[float]:
+def log_e(marks: str, sign: int, shift: float, stakes: tuple[float, ...]) -> Iterator[float]:
     """Running ``log mean_j prod_i (1 + stake_j * (sign * D_i + shift))``."""
     gains = [{mark: math.log1p(stake * (sign * value + shift)) for mark, value in _VALUE.items()} for stake in stakes]
     sums = [0.0] * len(stakes)
@@ -75,17 +75,22 @@ def _margin_stakes(margin: float, discordance: float, most: float) -> tuple[floa
     return tuple(min(f * margin / (discordance + margin**2), most) for f in _FRACTIONS)
 
 
-def _margin_bets(entry: Json) -> tuple[Bets, Bets]:
+def margin_bets(entry: Json) -> tuple[Bets, Bets]:
     """Bets that a skill is kept, and that it is lost, each ``(sign, shift, stakes)``."""
     margin, discordance = entry["margin_points"] / 100, float(entry["discordance"])
     kept = (1, margin, _margin_stakes(margin, discordance, 0.95 / (1 - margin)))
     return kept, (-1, -margin, _margin_stakes(margin, discordance, 0.95 / (1 + margin)))
 
 
+def futility_bets(gain: float, discordance: float) -> Bets:
+    """Bet that the gain is smaller than is of interest."""
+    return -1, gain, (min(gain / discordance, 0.9 / (1 + gain)),)
+
+
 def question_stages(question: Json) -> list[Test]:
     """The tests that a question asks for, in the judge's order."""
     gain, beta = question["mei_points"] / 100, question["beta"]
-    futile = (-1, gain, (min(gain / float(question["discordance"]), 0.9 / (1 + gain)),))
+    futile = futility_bets(gain, float(question["discordance"]))
     tests = [
         Test(
             name="superiority", pair=f"{question['target']}:incumbent", alpha=question["alpha_sup"], beta=beta,
@@ -94,7 +99,7 @@ def question_stages(question: Json) -> list[Test]:
     ]  # fmt: skip
     others = ["incumbent"] if question["anchor"] == question["incumbent"] else ["incumbent", "anchor"]
     for entry in question["protected"]:
-        kept, lost = _margin_bets(entry)
+        kept, lost = margin_bets(entry)
         for other in others:
             pair = f"{entry['skill']}:{other}"
             tests.append(
@@ -109,7 +114,7 @@ def standing_stages(question: Json) -> list[Test]:
     level = _floor_six(Fraction(question["alpha"]) / len(question["protected"]))
     tests: list[Test] = []
     for entry in question["protected"]:
-        kept, lost = _margin_bets(entry)
+        kept, lost = margin_bets(entry)
         tests.append(
             Test(name=f"standing:{entry['skill']}", pair=f"{entry['skill']}:anchor", alpha=level, beta=question["beta"],
                   first="inferior", second="proven", evidence=lost, against=kept)
@@ -126,7 +131,7 @@ def decision(tests: list[Test], outcomes: list[str]) -> tuple[str, str]:
 
 
 def share(slot: int, first: int) -> Fraction:
-    """Share of an error budget that a slot may spend: epoch j has ``first * 2**j`` slots and ``1 / ((j+1) * (j+2))``."""
+    """Share of an error budget for a slot: epoch j has ``first * 2**j`` slots and ``1 / ((j+1) * (j+2))`` of it."""
     epoch, last = 0, first
     while slot > last:
         epoch += 1

@@ -6,11 +6,9 @@ Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-import click
 import typer
 
 from evolvent.cli import acting, begin, checks, reading
@@ -39,6 +37,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "audit": checks.audit,
 }
 _INTERRUPTED = 130
+# Typer brings a click of its own from 0.16 on, so the parser's errors are reached through a name that it exports.
+_Misuse: Any = typer.BadParameter.__base__
 
 
 def _app() -> typer.Typer:
@@ -89,25 +89,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with children_end_with_us():
             code = app(given, prog_name="evolvent", standalone_mode=False)
+        if code == _INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
-    except (KeyboardInterrupt, Stop, click.exceptions.Abort):
+    except (KeyboardInterrupt, Stop, typer.Abort):
         _fail("stopped; resume with `evolvent run`", "Stopped", _INTERRUPTED, as_json, prefix="")
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as `head` does; Python would complain at its end
         sys.exit(0)
-    except (click.ClickException, typer.BadParameter) as exc:
-        where = exc.ctx.command_path if isinstance(exc, click.UsageError) and exc.ctx else "evolvent"
+    except _Misuse as exc:
+        where = exc.ctx.command_path if exc.ctx else "evolvent"
         _fail(f"{exc.format_message()} (see `{where} --help`)", "UsageError", exc.exit_code, as_json)
     except EvolventError as exc:
-        if debug:
-            traceback.print_exc()
+        _trace(debug)
         _fail(str(exc), type(exc).__name__, exc.exit_code, as_json)
     except Exception as exc:
-        if debug:
-            traceback.print_exc()
-        _fail(f"{type(exc).__name__}: {exc}; this is a bug: please report it with `evolvent --debug ...`", "Bug", 1, as_json)
+        _trace(debug)
+        _fail(
+            f"{type(exc).__name__}: {exc}; this is a bug: please report it with `evolvent --debug ...`",
+            "Bug",
+            1,
+            as_json,
+        )
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _fail(message: str, kind: str, code: int, as_json: bool, prefix: str = "error: ") -> None:

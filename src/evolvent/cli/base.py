@@ -1,7 +1,7 @@
 """What every command shares: its options, its errors, and the two ways of printing.
 
-Each command prints text for people, or with ``--json`` one JSON object (lists of events: one a line). Text that came from a
-ledger goes out as `Text` or JSON, never as markup.
+Each command prints text for people, or with ``--json`` one JSON object (lists of events: one a line). Text that came
+from a ledger goes out as `Text` or JSON, never as markup.
 
 Not here: commands.
 """

@@ -108,7 +108,11 @@ class Live:
             return
         parts = [f"items: {self._items}"] if self._items else []
         limits = self._settings.budget.model_dump()
-        parts += [f"{_amount(max(0, limits[unit] - spent))} {unit} left" for unit, spent in self._spent.items() if limits[unit]]
+        parts += [
+            f"{_amount(max(0, limits[unit] - spent))} {unit} left"
+            for unit, spent in self._spent.items()
+            if limits[unit]
+        ]
         self._progress.update(self._task, description=self._stage or "starting", detail=", ".join(parts))
 
 

@@ -33,7 +33,19 @@ def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
         state = run.state(ledger)
     if not as_json:
         return show(terminal.status(story))
-    kept = ("turn", "seed", "champion", "certified", "previous", "slots", "promotions", "standing", "subgoals", "spent", "stopped")
+    kept = (
+        "turn",
+        "seed",
+        "champion",
+        "certified",
+        "previous",
+        "slots",
+        "promotions",
+        "standing",
+        "subgoals",
+        "spent",
+        "stopped",
+    )
     return emit({
         "run": story.run.run,
         "goal": story.run.goal,
@@ -70,7 +82,9 @@ def log(
 
 
 def show_one(
-    what: Annotated[str, typer.Argument(metavar="VERSION|SEQ", help="First letters of a version, or an event's number.")],
+    what: Annotated[
+        str, typer.Argument(metavar="VERSION|SEQ", help="First letters of a version, or an event's number.")
+    ],
     folder: Dir = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -154,7 +168,10 @@ def diagnose(folder: Dir = HERE, as_json: AsJson = False) -> None:
         raise UsageError(f"{folder}: nothing was diagnosed yet; `evolvent run` does it at the start of each turn")
     if as_json:
         return emit(found)
-    scores = (f"{name} {words.percent(c['correct'] / max(1, c['n']))} of {c['n']}" for name, c in sorted(found["skills"].items()))
+    scores = (
+        f"{name} {words.percent(c['correct'] / max(1, c['n']))} of {c['n']}"
+        for name, c in sorted(found["skills"].items())
+    )
     table = _table("skill", "slice", "failed", "90 % interval", "errors", "suspected cause")
     for row in found["weaknesses"]:
         span = f"{words.percent(float(row['low']))} to {words.percent(float(row['high']))}"

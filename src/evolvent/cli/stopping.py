@@ -1,7 +1,7 @@
 """Ctrl-C: the work stops at once, the ledger stays whole, and no child stays behind.
 
-Children live in sessions of their own, so the terminal's signal reaches us alone. They are killed first: whoever waits for
-one would otherwise wait for its job's end. An unfinished step left no event; the next run does it again.
+Children live in sessions of their own, so the terminal's signal reaches us alone. They are killed first: whoever waits
+for one would otherwise wait for its job's end. An unfinished step left no event; the next run does it again.
 
 Not here: what is done when we are killed outright (then children die with us: the kernel kills them).
 """
@@ -27,10 +27,11 @@ def children_end_with_us() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    done = threading.Event()
+    stopped, done = threading.Event(), threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
+        stopped.set()
         threading.Thread(target=_end_children, args=(done,), daemon=True).start()
         raise KeyboardInterrupt if number == signal.SIGINT else Stop
 
@@ -39,19 +40,24 @@ def children_end_with_us() -> Iterator[None]:
         yield
     finally:
         done.set()
+        if stopped.is_set():
+            _kill_children()  # the thread may not have come to it
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _end_children(done: threading.Event) -> None:
+    # Again and again: a job that lost its worker may ask for a new one before it hears that all is over.
+    while not done.is_set():
+        _kill_children()
+        done.wait(_AGAIN_S)
+
+
+def _kill_children() -> None:
     import psutil
 
-    us = psutil.Process()
-    while not done.is_set():
-        # Again and again: a job that lost its worker may ask for a new one before it hears that all is over.
-        for child in us.children(recursive=True):
-            try:
-                child.kill()
-            except psutil.Error:
-                pass  # it is gone already
-        done.wait(_AGAIN_S)
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.Error:
+            pass  # it is gone already

@@ -57,7 +57,9 @@ def evidence_lines(proof: Json) -> list[str]:
 
 def _started(p: Json) -> list[str]:
     goal = p["goal"]
-    return [f"run of {p['task']}: {goal['gain_points']} points more on {goal['skill']} wanted, in {goal['turns']} turns"]
+    return [
+        f"run of {p['task']}: {goal['gain_points']} points more on {goal['skill']} wanted, in {goal['turns']} turns"
+    ]
 
 
 def _imported(p: Json) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -23,7 +23,7 @@ _HEADER = """\
 # Settings of an Evolvent run. `evolvent check` validates them and says what the gate can see; `evolvent run` starts.
 # Once a run has begun it keeps its settings: to change one, start a new folder.
 """
-# What the field's name says already needs no description there; a reader of the file gets a line all the same.
+# Keys that need no description in the code; a reader of the file gets a line all the same.
 _WORDS = {
     "plan": "the change plan: nothing outside it happens, and the promise is about exactly these numbers",
     "goal": "what the run is for",
@@ -33,6 +33,7 @@ _WORDS = {
     "budget": "hard limits of the run; 0 is no limit",
     "budget.flops": "floating-point operations of building and screening",
     "budget.tokens": "tokens read and written",
+    "proposals_per_turn": "changes tried in a turn, built side by side",
     "workers": "jobs that run at once",
     "proposer": "what chooses the next change: bandit (learns which operators help), or random",
 }
@@ -45,20 +46,24 @@ def settings_text() -> str:
 
 def _lines(model: type[BaseModel], given: dict[str, Any], path: str) -> Iterator[str]:
     indent = "  " * path.count(".")
-    for name, info in model.model_fields.items():
+    # What is plain comes first: below a nested key it would read as part of it.
+    for name, info in sorted(model.model_fields.items(), key=lambda item: _nested(item[1])):
         where = f"{path}{name}"
         value = given.get(name, _default(info))
         text = _WORDS.get(where) or info.description
         assert text, f"settings: {where} has no description"
-        if isinstance(value, BaseModel) or (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
-            assert isinstance(info.annotation, type)
+        if _nested(info):
             yield f"\n{indent}# {text}\n{indent}{name}:"
-            yield from _lines(info.annotation, given.get(name, {}), f"{where}.")
+            yield from _lines(cast("type[BaseModel]", info.annotation), given.get(name, {}), f"{where}.")
         elif isinstance(value, dict):
             yield f"{indent}{name}:  # {text}"
             yield from (f"{indent}  {key}: {json.dumps(item)}" for key, item in value.items())
         else:
             yield f"{indent}{name}: {json.dumps(value)}  # {text}"
+
+
+def _nested(info: FieldInfo) -> bool:
+    return isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
 
 
 def _default(info: FieldInfo) -> Any:

@@ -37,10 +37,14 @@ def version_story(ledger: Ledger, built: Json, evidence: Callable[[str], Mapping
     if id_:
         proposed = _payload(ledger, f"{id_}/proposed")
         plan = proposed.get("proposal", {})
-        story |= {name: plan.get(name) for name in ("turn", "operator", "params", "seed", "diagnosis", "predicted_gain")}
+        story |= {
+            name: plan.get(name) for name in ("turn", "operator", "params", "seed", "diagnosis", "predicted_gain")
+        }
         story["answers"] = proposed.get("answers")
         story["cost"] = _cost(ledger, id_)
-        story["screen"] = {name: v for name, v in _payload(ledger, f"{id_}/screened").items() if name in ("skills", "passed")}
+        story["screen"] = {
+            name: v for name, v in _payload(ledger, f"{id_}/screened").items() if name in ("skills", "passed")
+        }
         opened = _payload(ledger, f"{id_}/slot")
         story["slot"] = {name: opened.get(name) for name in ("slot", "alpha_sup", "alpha_ni")} if opened else None
         story["verdict"] = _payload(ledger, f"{id_}/verdict").get("verdict")
@@ -51,7 +55,19 @@ def version_story(ledger: Ledger, built: Json, evidence: Callable[[str], Mapping
 
 def differences(mine: Json, theirs: Json) -> dict[str, tuple[Any, Any]]:
     """Where two stories differ, by path, what one may want to compare: not their names, events and costs."""
-    compared = ("parents", "operator", "params", "seed", "candidate", "policy", "parameters", "data", "funnel", "screen", "verdict")
+    compared = (
+        "parents",
+        "operator",
+        "params",
+        "seed",
+        "candidate",
+        "policy",
+        "parameters",
+        "data",
+        "funnel",
+        "screen",
+        "verdict",
+    )
     flat = [dict(_flat({name: story.get(name) for name in compared})) for story in (mine, theirs)]
     paths = sorted(flat[0].keys() | flat[1].keys())
     pairs = {path: (flat[0].get(path), flat[1].get(path)) for path in paths}

@@ -1,8 +1,8 @@
 """Challenger-made problems and the answers that the model itself found, kept only when they are verified.
 
-The challenger knows the task's difficulty axes. It tries a few problems of each cell, then spends the budget on cells where
-the success rate is near its target: neither rare nor certain. The model samples several answers a problem; what the
-filter passes becomes training data. No reference answer exists anywhere in this process.
+The challenger knows the task's difficulty axes. It tries a few problems of each cell, then spends the budget on cells
+where the success rate is near its target: neither rare nor certain. The model samples several answers a problem; what
+the filter passes becomes training data. No reference answer exists anywhere in this process.
 
 Filters: ``verified`` (the task's verifier, if it reads no answer), ``cycle`` (the model maps its answer back; for tasks
 whose verifier computes the answer), and the control arms ``none`` (all) and ``random`` (answers of other problems).
@@ -56,7 +56,7 @@ class Funnel:
 
 
 @dataclass(frozen=True)
-class _Maker:
+class Maker:
     """A model at work on a task."""
 
     task: Task
@@ -65,6 +65,7 @@ class _Maker:
     filter: str
 
     def sample(self, problems: Sequence[Problem], k: int, temperature: float, seed: int) -> Sampled:
+        """The model's answers, `k` a problem."""
         return sample(
             self.model,
             self.codec,
@@ -122,7 +123,7 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
         raise ValueError(f"filter: expected one of {', '.join(FILTERS)}, got {params['filter']!r}")
     task = tasks.load(params["task"])
     model, codec = from_files(ctx.store.read_tree(ctx.inputs["model"]))
-    maker, funnel = _Maker(task, model, codec, params["filter"]), Funnel()
+    maker, funnel = Maker(task, model, codec, params["filter"]), Funnel()
     rng = random.Random(ctx.seed)
     problems = draw_problems(maker, int(params["problems"]), int(params["target_rate"]) / 100, rng, funnel)
     ctx.report({"stage": "sample", "problems": len(problems)})
@@ -140,7 +141,7 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
     return {"data": ctx.store.put_bytes(text.encode()), "stats": ctx.store.put_json(stats)}
 
 
-def draw_problems(maker: _Maker, count: int, target: float, rng: random.Random, funnel: Funnel) -> list[Problem]:
+def draw_problems(maker: Maker, count: int, target: float, rng: random.Random, funnel: Funnel) -> list[Problem]:
     """`count` problems, spent on cells of the difficulty axes whose success rate is near the target."""
     cells = [
         dict(zip(maker.task.axes, values, strict=True)) for values in itertools.product(*_grid(maker.task).values())
@@ -180,8 +181,8 @@ def _named(cell: Mapping[str, str]) -> dict[str, str]:
     return {axis: value for axis, value in cell.items() if value}
 
 
-def _select(  # noqa: PLR0917 - the last step of one job
-    maker: _Maker,
+def _select(
+    maker: Maker,
     problems: Sequence[Problem],
     outputs: Sequence[list[str]],
     rng: random.Random,

@@ -1,8 +1,8 @@
 """Effect estimates per operator and failure class: how much did such a change help, on dev, and what did it cost?
 
-Semantic memory in its first form: a fold over `screened` and `verdict` events in whole numbers, so that it is the same after
-a crash and on each machine; it can be exported and handed to the next run. Estimates come from dev, never from the
-judge's items: the judge gives one bit, which is counted too.
+Semantic memory in its first form: a fold over `screened` and `verdict` events in whole numbers, so that it is the same
+after a crash and on each machine; it can be exported and handed to the next run. Estimates come from dev, never from
+the judge's items: the judge gives one bit, which is counted too.
 
 Not here: rules, episodes, shrinkage between operators.
 """

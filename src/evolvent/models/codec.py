@@ -1,8 +1,8 @@
 """Text to token ids and back.
 
 `SqlCodec` gives each identifier and literal of a prompt one *slot* token, chosen by the prompt's own hash, so that a
-migration is a few dozen tokens, a name is copied by pointing at it, and names never seen cost nothing (delexicalisation).
-The slot table belongs to one prompt, which is why `encode` returns it and `decode` wants it.
+migration is a few dozen tokens, a name is copied by pointing at it, and names never seen cost nothing
+(delexicalisation). The slot table belongs to one prompt, which is why `encode` returns it and `decode` wants it.
 
 Not here: a subword tokenizer. A Hugging Face model brings its own (`TokenizerCodec`).
 """
@@ -33,11 +33,20 @@ class Codec(Protocol):
     """The contract: `decode(encode_answer(text, e), e)` equals `text` up to white space, or encoding raises."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Vocabulary size."""
+        ...
+
     @property
-    def eos(self) -> int: ...
+    def eos(self) -> int:
+        """Id of the end mark."""
+        ...
+
     @property
-    def pad(self) -> int: ...
+    def pad(self) -> int:
+        """Id of the padding."""
+        ...
+
     def encode(self, prompt: str, variant: int = 0) -> Encoded:
         """A prompt's ids. `variant` > 0 gives another, equally valid encoding, for augmentation.
 

@@ -26,8 +26,8 @@ from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 
 WEIGHTS, CONFIG, CODEC = "model.safetensors", "config.json", "codec.json"
 _TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json",
-    "generation_config.json", "tokenizer.model",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+    "added_tokens.json", "generation_config.json", "tokenizer.model",
 )  # fmt: skip
 
 

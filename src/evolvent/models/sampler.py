@@ -35,6 +35,8 @@ class _GrowingLayer(DynamicLayer):
             self.keys, self.values = key_states, value_states
             self._buffer: tuple[Tensor, Tensor] | None = None
             return self.keys, self.values
+        assert self.keys is not None
+        assert self.values is not None
         filled, new = self.keys.shape[-2], key_states.shape[-2]
         if self._buffer is None or self._buffer[0].shape[-2] < filled + new:
             self._buffer = (self._grown(self.keys, filled + new), self._grown(self.values, filled + new))
@@ -126,7 +128,7 @@ def sample(
     return Sampled(outputs, read, written)
 
 
-def _decode(  # noqa: PLR0917 - one hot loop; a record of its arguments would only move them
+def _decode(
     model: Any,
     codec: Codec,
     prompts: list[list[int]],

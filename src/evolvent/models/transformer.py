@@ -1,8 +1,7 @@
 """The built-in transformer: a `transformers` model, so that everything of that ecosystem can load it.
 
-Pre-norm decoder, RMSNorm, gated feed-forward, tied embeddings, smeared keys, rotary or no positions (NoPE extrapolates in
-length).
-Shapes: B batch, T new tokens, S all tokens, H heads, E head width, D model width, V vocabulary.
+Pre-norm decoder, RMSNorm, gated feed-forward, tied embeddings, smeared keys, rotary or no positions (NoPE extrapolates
+in length). Shapes: B batch, T new tokens, S all tokens, H heads, E head width, D model width, V vocabulary.
 
 Not here: training, sampling, structure edits.
 """
@@ -66,13 +65,32 @@ class EvolventConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-def _rotate(x_BHTE: Tensor, positions_BT: Tensor) -> Tensor:
-    half = x_BHTE.shape[-1] // 2
-    frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float32, device=x_BHTE.device) / half)
+Rotation = tuple[Tensor, Tensor]
+
+
+def _rotation(positions_BT: Tensor, width: int) -> Rotation:
+    """Cosines and sines of rotary positions, ``(B, 1, T, E/2)`` each; once a forward pass, for all layers."""
+    half = width // 2
+    frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float32, device=positions_BT.device) / half)
     angles = positions_BT[:, None, :, None].float() * frequencies
-    cos, sin = angles.cos().to(x_BHTE.dtype), angles.sin().to(x_BHTE.dtype)
-    first, second = x_BHTE[..., :half], x_BHTE[..., half:]
+    return angles.cos(), angles.sin()
+
+
+def _rotate(x_BHTE: Tensor, rotation: Rotation) -> Tensor:
+    cos, sin = rotation
+    first, second = x_BHTE.chunk(2, -1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
+
+
+def _attend_one(q_BH1E: Tensor, k_BHSE: Tensor, v_BHSE: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of one new token a row.
+
+    Two batched products instead of the fused kernel, which pays more per row and head than the arithmetic of a short cache.
+    """
+    scores = torch.matmul(q_BH1E, k_BHSE.transpose(-1, -2)) * q_BH1E.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return torch.matmul(scores.softmax(-1), v_BHSE)
 
 
 class Block(nn.Module):
@@ -80,7 +98,7 @@ class Block(nn.Module):
 
     def __init__(self, config: EvolventConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.heads, self.rotary = layer, config.num_attention_heads, config.positions == "rope"
+        self.layer, self.heads = layer, config.num_attention_heads
         width = config.hidden_size
         self.norm_1, self.norm_2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
         self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
@@ -90,18 +108,19 @@ class Block(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width, bias=False)
 
     def forward(
-        self, x_BTD: Tensor, positions_BT: Tensor, mask: Tensor | None, padding_BT: Tensor | None, cache: Cache | None
+        self, x_BTD: Tensor, rotation: Rotation | None, mask: Tensor | None, padding_BT: Tensor | None, cache: Cache | None
     ) -> Tensor:
         """Attention over smeared keys and feed-forward, each with its residual.
 
         A key is a learned mix, per head, of its own token's key and the one before (smeared keys, Olsson et al.,
-        arXiv:2209.11895), so that one layer can do what induction takes two for: find where a name stood, see what followed.
+        arXiv:2209.11895), so that one layer can do what induction takes two for: find where a name stood, see what
+        followed.
         """
         B, T, D = x_BTD.shape
         qkv = self.qkv(self.norm_1(x_BTD)).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv[0], qkv[1], qkv[2]
-        if self.rotary:
-            q, k = _rotate(q, positions_BT), _rotate(k, positions_BT)
+        if rotation is not None:
+            q, k = _rotate(q, rotation), _rotate(k, rotation)
         if padding_BT is not None:  # a padding key must not smear into the first real one
             k = k.masked_fill(padding_BT[:, None, :, None], 0.0)
         own = torch.sigmoid(self.smear)[:, None, None]
@@ -109,7 +128,10 @@ class Block(nn.Module):
             k = k * own + F.pad(k, (0, 0, 1, 0))[:, :, :-1] * (1 - own)
         else:
             k, v = self._cached(k, v, own, cache)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1)
+        if T == 1:
+            attended = _attend_one(q, k, v, mask)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         x_BTD = x_BTD + self.out(attended.transpose(1, 2).reshape(B, T, D))
         gate, value = self.up(self.norm_2(x_BTD)).chunk(2, -1)
         return x_BTD + self.down(F.silu(gate) * value)
@@ -117,7 +139,8 @@ class Block(nn.Module):
     def _cached(self, k: Tensor, v: Tensor, own: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
         """Smeared keys and values of all tokens so far.
 
-        The cache holds smeared and plain key side by side, so that a new token reads one plain key and not the whole past.
+        The cache holds smeared and plain key side by side, so that a new token reads one plain key and not the whole
+        past.
         """
         T, width = k.shape[2], k.shape[3]
         both, v = cache.update(torch.cat((torch.zeros_like(k), k), -1), v, self.layer)
@@ -151,8 +174,8 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.7)
         if isinstance(module, Block):
-            # Queries start equal to keys and outputs to transposed values: like finds like and copies it, from the first
-            # step (mimetic initialisation, Trockman and Kolter, arXiv:2305.09828).
+            # Queries start equal to keys and outputs to transposed values: like finds like and copies it, from the
+            # first step (mimetic initialisation, Trockman and Kolter, arXiv:2305.09828).
             q, k, v = module.qkv.weight.data.chunk(3)
             nn.init.normal_(q, std=module.qkv.in_features**-0.5)
             k.copy_(q)
@@ -163,8 +186,9 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
         """The token embeddings, which are the output matrix too."""
         return self.embed
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embeddings."""
+        assert isinstance(value, nn.Embedding)
         self.embed = value
 
     def forward(
@@ -201,10 +225,12 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
         padding = None
         if attention_mask is not None and past == 0 and not bool(attention_mask.all()):
             padding = attention_mask[:, -T:] == 0
+        width = self.config.hidden_size // self.config.num_attention_heads
+        rotation = _rotation(position_ids, width) if self.config.positions == "rope" else None
         mask = _causal_mask(attention_mask, B, T, past, input_ids.device)
         x_BTD = self.embed(input_ids) * (self.config.hidden_size**0.5)
         for block in self.blocks:
-            x_BTD = block(x_BTD, position_ids, mask, padding, past_key_values)
+            x_BTD = block(x_BTD, rotation, mask, padding, past_key_values)
         x_BTD = self.norm(x_BTD[:, -logits_to_keep:] if logits_to_keep else x_BTD)
         logits = F.linear(x_BTD, self.embed.weight)
         loss = None

@@ -1,7 +1,8 @@
 """The judge's hands: a process that holds weights and answers prompts, and nothing else.
 
-It loads its libraries, locks itself in (`sandbox.isolate`), and only then reads the first byte from the judge. Weights and
-prompts come over a pipe, texts go back. Answers, probes and the secret never enter it. It has no network and no file.
+It loads its libraries, locks itself in (`sandbox.isolate`), and only then reads the first byte from the judge. Weights
+and prompts come over a pipe, texts go back. Answers, probes and the secret never enter it. It has no network and no
+file.
 
 Not here: verification and statistics (`judge/`), which this process could not influence if it tried.
 """

@@ -72,7 +72,10 @@ class Operator(Protocol):
     """One kind of change. Pure but for its jobs: the same bench builds the same version."""
 
     @property
-    def spec(self) -> OperatorSpec: ...
+    def spec(self) -> OperatorSpec:
+        """What proposers see."""
+        ...
+
     def build(self, bench: Bench) -> Built:
         """Carry the proposal out.
 

@@ -46,16 +46,19 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
     )
 
 
+SELF_LABELS = OperatorSpec(
+    name="self_labels",
+    summary="make problems at the edge of ability, keep own verified answers, fine-tune",
+    space={"learning_rate": ("0.0007", "0.001", "0.0015"), "gold_share": (10, 20, 30)},
+    prior_points=8.0,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SelfLabels:
     """Challenger-made problems where success is neither rare nor certain, own verified answers, fine-tuning."""
 
-    spec: OperatorSpec = OperatorSpec(
-        name="self_labels",
-        summary="make problems at the edge of ability, keep own verified answers, fine-tune",
-        space={"learning_rate": ("0.0007", "0.001", "0.0015"), "gold_share": (10, 20, 30)},
-        prior_points=8.0,
-    )
+    spec: OperatorSpec = SELF_LABELS
 
     def build(self, bench: Bench) -> Built:
         """Draw, sample, verify, train."""
@@ -63,33 +66,39 @@ class SelfLabels:
         return _label_and_learn(bench, rate, **bench.proposal.params)
 
 
+POLICY = OperatorSpec(
+    name="policy",
+    summary="aim the challenger at another success rate, then learn as usual",
+    space={"target_rate": (25, 35, 65, 75)},
+    prior_points=6.0,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """Change the challenger's target rate, and let the result show whether it was better."""
 
-    spec: OperatorSpec = OperatorSpec(
-        name="policy",
-        summary="aim the challenger at another success rate, then learn as usual",
-        space={"target_rate": (25, 35, 65, 75)},
-        prior_points=6.0,
-    )
+    spec: OperatorSpec = POLICY
 
     def build(self, bench: Bench) -> Built:
         """As self-labels, at the proposed rate; the rate travels with the version."""
         return _label_and_learn(bench, int(bench.proposal.params["target_rate"]))
 
 
+GOLD = OperatorSpec(
+    name="gold",
+    summary="fine-tune on gold and on verified data gathered so far; nothing new is made",
+    space={"gold_share": (30, 60), "learning_rate": ("0.0005", "0.001")},
+    prior_points=2.0,
+    relative_cost=0.7,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gold:
     """A fine-tuning directive: no new data, another mix of gold and replay, rate and number of steps."""
 
-    spec: OperatorSpec = OperatorSpec(
-        name="gold",
-        summary="fine-tune on gold and on verified data gathered so far; nothing new is made",
-        space={"gold_share": (30, 60), "learning_rate": ("0.0005", "0.001")},
-        prior_points=2.0,
-        relative_cost=0.7,
-    )
+    spec: OperatorSpec = GOLD
 
     def build(self, bench: Bench) -> Built:
         """Train on what is there."""

@@ -13,30 +13,34 @@ PLANTED_EXAMPLES = 400
 PLANTED_STEPS = 12
 
 
+NULL = OperatorSpec(name="null", summary="change nothing", prior_points=0.0, relative_cost=0.0, probe=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Null:
     """Change nothing: an A/A probe. The version differs from its parent in name only."""
 
-    spec: OperatorSpec = OperatorSpec(
-        name="null", summary="change nothing", prior_points=0.0, relative_cost=0.0, probe=True
-    )
+    spec: OperatorSpec = NULL
 
     def build(self, bench: Bench) -> Built:
         """The parent's weights and scaffold."""
         return Built(model=bench.model, scaffold=bench.scaffold, policy=bench.policy)
 
 
+PLANTED = OperatorSpec(
+    name="planted_regression",
+    summary="learn from answers cut in half",
+    prior_points=-10.0,
+    relative_cost=0.2,
+    probe=True,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlantedRegression:
     """Learn a few steps from answers that stop half-way."""
 
-    spec: OperatorSpec = OperatorSpec(
-        name="planted_regression",
-        summary="learn from answers cut in half",
-        prior_points=-10.0,
-        relative_cost=0.2,
-        probe=True,
-    )
+    spec: OperatorSpec = PLANTED
 
     def build(self, bench: Bench) -> Built:
         """Cut answers of gold or of gathered data, train on them alone."""

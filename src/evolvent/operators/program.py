@@ -8,18 +8,20 @@ from evolvent.operators.base import Bench, Built
 from evolvent.propose.base import OperatorSpec
 from evolvent.scaffold import programs
 
+SCAFFOLD = OperatorSpec(
+    name="scaffold",
+    summary="answer directly, by vote, or by running and retrying on the engine's error",
+    space={"kind": programs.KINDS, "answers": (4,)},
+    prior_points=2.0,
+    relative_cost=0.1,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scaffold:
     """Swap the scaffold; the weights stay. The three programs may spend the same number of answers."""
 
-    spec: OperatorSpec = OperatorSpec(
-        name="scaffold",
-        summary="answer directly, by vote, or by running and retrying on the engine's error",
-        space={"kind": programs.KINDS, "answers": (4,)},
-        prior_points=2.0,
-        relative_cost=0.1,
-    )
+    spec: OperatorSpec = SCAFFOLD
 
     def build(self, bench: Bench) -> Built:
         """No job: the version is the parent's weights under another program."""

@@ -1,8 +1,8 @@
 """A bandit over operators: Thompson sampling on expected gain for its cost.
 
-Each operator's gain is drawn from its posterior (effect estimates, prior from its spec or from an earlier run's memory), divided
-by what building and judging it costs; the best draws are proposed. So what helped is tried more, what did not is tried
-again now and then.
+Each operator's gain is drawn from its posterior (effect estimates, prior from its spec or from an earlier run's
+memory), divided by what building and judging it costs; the best draws are proposed. So what helped is tried more, what
+did not is tried again now and then.
 
 References:
     Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933.

@@ -25,11 +25,20 @@ class Generated(Protocol):
     """What a generator returns: outputs ``[prompt][sample]`` and token counts."""
 
     @property
-    def outputs(self) -> list[list[str]]: ...
+    def outputs(self) -> list[list[str]]:
+        """Texts, ``[prompt][sample]``."""
+        ...
+
     @property
-    def tokens_read(self) -> int: ...
+    def tokens_read(self) -> int:
+        """Prompt tokens."""
+        ...
+
     @property
-    def tokens_written(self) -> int: ...
+    def tokens_written(self) -> int:
+        """Answer tokens."""
+        ...
+
 
 
 Generate = Callable[[Sequence[str], int, float, int], Generated]

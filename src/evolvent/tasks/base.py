@@ -28,15 +28,29 @@ class Task(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As registered, or ``module:function``."""
+        ...
+
     @property
-    def skills(self) -> tuple[str, ...]: ...
+    def skills(self) -> tuple[str, ...]:
+        """Pooled skills."""
+        ...
+
     @property
-    def axes(self) -> Mapping[str, tuple[str, ...]]: ...
+    def axes(self) -> Mapping[str, tuple[str, ...]]:
+        """Difficulty axes, each from easy to hard."""
+        ...
+
     @property
-    def max_output_tokens(self) -> int: ...
+    def max_output_tokens(self) -> int:
+        """Room of an answer."""
+        ...
+
     @property
-    def intrinsic(self) -> bool: ...
+    def intrinsic(self) -> bool:
+        """`verify` reads no answer."""
+        ...
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
         """`count` fresh problems of one pooled skill; the same generator state gives the same problems."""
@@ -51,11 +65,11 @@ class Task(Protocol):
         ...
 
     def feedback(self, prompt: str, output: str) -> str | None:
-        """What a scratch run of `output` complains of, from the prompt alone; ``None`` if it runs or nothing can be run."""
+        """A scratch run's complaint of `output`, from the prompt alone; ``None`` if it runs or nothing can be run."""
         ...
 
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
-        """For the cycle check: a prompt that asks for the way back and the answer expected; ``None`` if there is none."""
+        """For the cycle check: a prompt that asks for the way back and the answer expected; ``None`` for none."""
         ...
 
     def well_posed(self, problem: Problem) -> bool:

@@ -1,1 +1,1 @@
-"""Training: batches, the optimisation loop, the fine-tuning job. Not here: choosing data (`curate/`), judging (`judge/`)."""
+"""Training: batches, optimisation loop, fine-tuning job. Not here: choosing data (`curate/`), judging (`judge/`)."""

@@ -1,7 +1,7 @@
 """Batches of equal cost from a mix of sources.
 
-A step holds a fixed number of padded tokens, not of examples, so arms that train on short and on long examples spend the
-same. Examples are drawn without replacement within a source until it is used up, then again.
+A step holds a fixed number of padded tokens, not of examples, so arms that train on short and on long examples spend
+the same. Examples are drawn without replacement within a source until it is used up, then again.
 
 Not here: which examples are worth a step (`curate/`).
 """
@@ -52,9 +52,9 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """`steps` batches of ``(input_ids, labels)``, each ``(rows, width)`` with rows * width <= tokens_per_step.
 
-    Labels are -100 on padding and on prompt tokens that occur for the first time, which nothing could predict; the rest of
-    a prompt teaches copying, without which a small model takes ten times the steps to bind names (`docs/log.md`). Each
-    pass over a source encodes its prompts in a new variant.
+    Labels are -100 on padding and on prompt tokens that occur for the first time, which nothing could predict; the rest
+    of a prompt teaches copying, without which a small model takes ten times the steps to bind names (`docs/log.md`).
+    Each pass over a source encodes its prompts in a new variant.
 
     Raises:
         ValueError: no source has both examples and a share above zero.

@@ -44,10 +44,13 @@ def _usable(examples: list[Example], codec: Codec) -> list[Example]:
 
 
 def finetune(ctx: JobContext) -> dict[str, str]:
-    """Inputs ``model``, optional ``gold``, any number of ``data*``; params ``steps, tokens_per_step, learning_rate, gold_share``.
+    """Train a child on gold and on data artifacts.
 
-    The newest data artifact gets half of what gold leaves, the older ones share the rest evenly by size; without gold or
-    without older data their share goes to the others.
+    Inputs ``model``, optional ``gold``, any number of ``data*``; params ``steps, tokens_per_step, learning_rate,
+    gold_share``.
+
+    The newest data artifact gets half of what gold leaves, the older ones share the rest evenly by size; without gold
+    or without older data their share goes to the others.
 
     Returns:
         ``model``: the child; ``stats``: JSON ``{tokens, flops, parameters, first_loss, last_loss, examples}``.
@@ -96,8 +99,8 @@ def finetune(ctx: JobContext) -> dict[str, str]:
 def cut_answers(ctx: JobContext) -> dict[str, str]:
     """A data artifact whose answers stop half-way: what a planted regression learns from.
 
-    Inputs ``data``; params ``count``. Returns ``data``. Half an answer can be written for any task and codec, and who learns it
-    gets worse.
+    Inputs ``data``; params ``count``. Returns ``data``. Half an answer can be written for any task and codec, and who
+    learns it gets worse.
     """
     examples = read_examples(ctx.store, ctx.inputs["data"])
     random.Random(ctx.seed).shuffle(examples)

@@ -1,7 +1,7 @@
 """Schema migrations: the real DDL of A and B in, the SQL that turns A into B and keeps the rows out.
 
-Two pooled skills: ``single`` (one change) and ``multi`` (two to four). The verifier needs no answer: it applies the output
-to a database that holds A and hidden rows, and compares schema and rows with B.
+Two pooled skills: ``single`` (one change) and ``multi`` (two to four). The verifier needs no answer: it applies the
+output to a database that holds A and hidden rows, and compares schema and rows with B.
 
 Not here: the way from A to B (`reference.py`).
 """

@@ -305,7 +305,7 @@ def make(rng: random.Random, cell: Mapping[str, str], skill: str) -> Problem:
 
     Args:
         rng: source of all randomness.
-        cell: ``changes``, ``tables``, ``columns``, ``tier`` (``alter`` or ``rebuild``), optional ``kind`` and ``style``.
+        cell: ``changes``, ``tables``, ``columns``, ``tier`` (``alter`` or ``rebuild``), optional ``kind``, ``style``.
         skill: pooled skill to file it under.
     """
     while True:

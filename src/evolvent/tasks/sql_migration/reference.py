@@ -1,7 +1,8 @@
 """The way from A to B, for seed training and a benchmark's declared oracle arm only (`tests/test_firewall.py`).
 
 Reads the two schemas back from a problem's DDL (our own generator's grammar, not SQL at large) and writes the canonical
-migration: drop tables, rename tables, then per table drop indexes, rename, drop and add columns or rebuild, then create.
+migration: drop tables, rename tables, then per table drop indexes, rename, drop and add columns or rebuild, then
+create.
 """
 
 from __future__ import annotations

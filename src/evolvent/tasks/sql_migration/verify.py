@@ -177,8 +177,8 @@ def _quoted(name: str) -> str:
 def catalogue(connection: sqlite3.Connection) -> Catalogue:
     """What the engine says of the schema: columns in order, keys, indexes, checks, views and triggers.
 
-    Comparing catalogues rather than texts makes ``ALTER TABLE`` and a rebuild equal where they are equal. What SQLite shows
-    in no pragma (CHECK, AUTOINCREMENT, COLLATE, generated, STRICT) is read from the stored text, word by word.
+    Comparing catalogues rather than texts makes ``ALTER TABLE`` and a rebuild equal where they are equal. What SQLite
+    shows in no pragma (CHECK, AUTOINCREMENT, COLLATE, generated, STRICT) is read from the stored text, word by word.
     """
     found: Catalogue = {"tables": {}, "indexes": {}, "others": {}}
     master = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()

@@ -1,7 +1,7 @@
 """Strings: apply a function to a string of letters; the science task of length extrapolation.
 
-Prompts look like ``rbcab>``. Two pooled skills: ``short`` (lengths on which a seed was trained) and ``long``. All functions
-but ``sort`` are involutions, so that a model can check itself without a label: it maps its own answer back
+Prompts look like ``rbcab>``. Two pooled skills: ``short`` (lengths on which a seed was trained) and ``long``. All
+functions but ``sort`` are involutions, so that a model can check itself without a label: it maps its own answer back
 (`curate.cycle`). `verify` computes the answer, so it is the judge's and the diagnosis' (dev), never a filter of
 self-made training data.
 

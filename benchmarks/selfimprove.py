@@ -1,0 +1,196 @@
+"""Does the mechanism carry the gain? Verified self-labels against four controls, same start, steps and tokens.
+
+Arms: (a) ``gold``: more training on the seed's own data; (b) ``unverified``: own answers, unchecked; (c) ``random``: answers
+that belong to other problems; (d) ``verified``: own answers that pass the verifier; (e) ``oracle``: true labels on every
+problem drawn (declared: the only arm that reads a reference). Each generation draws problems at the edge of ability, labels
+them, and trains a fixed number of steps of a fixed number of tokens. Final figures are on sealed problems, the same for
+all arms of a seed. After arm (d) the real judge decides on a null and a planted regression of its last model.
+
+Run ``python benchmarks/selfimprove.py [--quick]``; resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import Unit, bench_main, paired_interval, plot_bands  # the frame shared by all benchmarks
+
+from evolvent.curate import selflabel
+from evolvent.jobs import JobContext
+from evolvent.judge.client import JudgeClient
+from evolvent.judge.questions import Protected, Question
+from evolvent.models.files import from_files
+from evolvent.models.sampler import sample
+from evolvent.run import seed_files
+from evolvent.store import Store
+from evolvent.tasks.sql_migration import SqlMigration
+from evolvent.tasks.sql_migration.reference import reference
+from evolvent.train.jobs import cut_answers, finetune
+from evolvent.types import Candidate, derive_seed
+
+ARMS = ("gold", "unverified", "random", "verified", "oracle")
+FILTER = {"unverified": "none", "random": "random", "verified": "verified", "oracle": "verified"}
+TASK = "sql_migration"
+
+
+def _context(store: Store, inputs: dict[str, str], params: dict[str, Any], seed: int) -> JobContext:
+    return JobContext(store=store, inputs=inputs, params=params, seed=seed, report=lambda fields: None)
+
+
+def _oracle_data(store: Store, model: str, settings: dict[str, Any], seed: int) -> str:
+    """True labels on the same kind of drawn problems: the ceiling."""
+    net, codec = from_files(store.read_tree(model))
+    maker = selflabel.Maker(SqlMigration(), net, codec, "verified")
+    target = settings["target_rate"] / 100
+    problems = selflabel.draw_problems(maker, settings["problems"], target, random.Random(seed), selflabel.Funnel())
+    rows = [json.dumps({"prompt": p.prompt, "answer": reference(p)}) for p in problems]
+    return store.put_bytes(("\n".join(rows) + "\n").encode())
+
+
+def _accuracy(store: Store, model: str, stream: str, seed: int, counts: dict[str, int]) -> dict[str, list[int]]:
+    """Which problems of a stream a model solves, by skill, 1 or 0 each."""
+    task = SqlMigration()
+    net, codec = from_files(store.read_tree(model))
+    solved = {}
+    for skill, count in counts.items():
+        problems = task.generate(skill, random.Random(derive_seed("benchmark", stream, seed, skill)), count)
+        out = sample(net, codec, [p.prompt for p in problems], max_new_tokens=task.max_output_tokens)
+        checks = zip(problems, out.outputs, strict=True)
+        solved[skill] = [int(task.verify(p, texts[0], seed).correct) for p, texts in checks]
+    return solved
+
+
+def run_unit(unit: Unit) -> dict[str, Any]:
+    """One arm of one seed: all generations, then the sealed figures."""
+    torch.set_num_threads(1)
+    settings, seed, arm = unit.settings, unit.seed, unit.arm
+    store = Store(unit.folder / "store")
+    start = store.put_tree(seed_files("sql-seed"), "model", {})
+    shipped = Path(selflabel.__file__).parents[1] / "data" / "sql-seed" / "gold.jsonl.xz"
+    gold = store.put_bytes(shipped.read_bytes())
+    model, pool, generations = start, [], []
+    began = time.time()
+    for generation in range(1, settings["generations"] + 1):
+        step_seed = derive_seed(seed, "generation", generation)
+        funnel: dict[str, Any] = {}
+        if arm == "oracle":
+            pool.append(_oracle_data(store, model, settings, step_seed))
+        elif arm != "gold":
+            params = {"task": TASK, "filter": FILTER[arm], **{k: settings[k] for k in ("problems", "samples", "target_rate")}}
+            made = selflabel.self_labels(_context(store, {"model": model}, params, step_seed))
+            pool.append(made["data"])
+            funnel = store.get_json(made["stats"])
+        inputs = {"model": model, "gold": gold, **{f"data{i:03d}": name for i, name in enumerate(pool[-6:])}}
+        params = {
+            "steps": settings["steps"],
+            "tokens_per_step": settings["tokens_per_step"],
+            "learning_rate": settings["learning_rate"],
+            "gold_share": 100 if arm == "gold" else settings["gold_share"],
+        }
+        trained = finetune(_context(store, inputs, params, step_seed))
+        model = trained["model"]
+        stats = store.get_json(trained["stats"])
+        scores = _accuracy(store, model, "curve", seed, {"multi": settings["curve"]})
+        kept = {k: funnel[k] for k in ("drawn", "sampled", "executed", "correct", "kept") if k in funnel}
+        generations.append({"multi": sum(scores["multi"]), "n": settings["curve"], "tokens": stats["tokens"], **kept})
+    counts = {"single": settings["sealed_single"], "multi": settings["sealed_multi"]}
+    result: dict[str, Any] = {"generations": generations, "sealed": _accuracy(store, model, "sealed", seed, counts)}
+    if arm == "gold":
+        result["start"] = _accuracy(store, start, "sealed", seed, counts)
+        result["start_curve"] = sum(_accuracy(store, start, "curve", seed, {"multi": settings["curve"]})["multi"])
+    if arm == "verified":
+        result["probes"] = _probes(unit, store, model, gold, seed)
+    result["seconds"] = round(time.time() - began)
+    return result
+
+
+def _probes(unit: Unit, store: Store, model: str, gold: str, seed: int) -> dict[str, str]:
+    """The judge's decisions on a null and on a planted regression of the last model."""
+    cut = cut_answers(_context(store, {"data": gold}, {"count": 400}, seed))["data"]
+    params = {"steps": 12, "tokens_per_step": 2048, "learning_rate": "0.001", "gold_share": 0}
+    planted = finetune(_context(store, {"model": model, "data000": cut}, params, seed))["model"]
+    incumbent = Candidate(model=model, scaffold={"kind": "direct"}, genome="benchmark").plain()
+    protected = tuple(Protected(skill=skill, margin_points=5) for skill in ("single", "multi"))
+    decisions = {}
+    with JudgeClient(unit.folder / "judge", unit.folder / "store", TASK) as judge:
+        for slot, (name, weights) in enumerate((("null", model), ("planted_regression", planted)), 1):
+            question = Question(
+                slot=slot,
+                candidate=Candidate(model=weights, scaffold={"kind": "direct"}, genome=name).plain(),
+                incumbent=incumbent,
+                anchor=incumbent,
+                target="multi",
+                protected=protected,
+                alpha_sup="0.003125",
+                alpha_ni="0.003125",
+                max_items=4000,
+                max_new_tokens=96,
+            )
+            decisions[name] = str(judge.decide(question).decision)
+    return decisions
+
+
+def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str, Any]) -> dict[str, Any]:
+    """Figures, bars and the plot, from raw counts."""
+    seeds = sorted(results["verified"])
+
+    def gain(arm: str, seed: int, skill: str = "multi") -> float:
+        before, after = results["gold"][seed]["start"][skill], results[arm][seed]["sealed"][skill]
+        return 100 * (sum(after) - sum(before)) / len(after)
+
+    gains = {arm: [round(gain(arm, seed), 2) for seed in seeds] for arm in ARMS}
+    singles = {arm: [round(gain(arm, seed, "single"), 2) for seed in seeds] for arm in ARMS}
+    bars: dict[str, Any] = {}
+    for arm in ("gold", "unverified", "random"):
+        low, mean, high = paired_interval([d - o for d, o in zip(gains["verified"], gains[arm], strict=True)])
+        figure = {"mean": mean, "low": low, "high": high}
+        bars[f"verified minus {arm}: interval above 0"] = {"figure": figure, "bar": 0, "holds": low > 0}
+    share = sum(gains["verified"]) / max(1e-9, sum(gains["oracle"]))
+    bars["verified reaches 70 % of oracle's gain"] = {"figure": round(share, 3), "bar": 0.7, "holds": share >= 0.7}
+    plateau = sum(gains["gold"]) / len(seeds)
+    bars["equal training on gold gains under 5 points"] = {"figure": round(plateau, 2), "bar": 5, "holds": plateau < 5}
+    probes = [results["verified"][seed]["probes"] for seed in seeds]
+    refused = all(decision != "accept" for probe in probes for decision in probe.values())
+    bars["null and planted regression refused"] = {"figure": probes, "bar": "none accepted", "holds": refused}
+    start = {s: 100 * results["gold"][s]["start_curve"] / settings["curve"] for s in seeds}
+    curves = {
+        arm: [[start[s]] + [100 * g["multi"] / g["n"] for g in results[arm][s]["generations"]] for s in seeds]
+        for arm in ARMS
+    }
+    plot_bands(curves, "docs/img/selfimprove.svg", "generation", "multi solved, %", "Same start, steps and tokens")
+    mean_curve = [sum(c[g] for c in curves["verified"]) / len(seeds) for g in range(settings["generations"] + 1)]
+    best = max(range(len(mean_curve)), key=lambda g: mean_curve[g])
+    raw = {
+        arm: {
+            s: {skill: [sum(v), len(v)] for skill, v in results[arm][s]["sealed"].items()} for s in seeds
+        }
+        for arm in ARMS
+    }
+    figures = {
+        "start": {s: {k: [sum(v), len(v)] for k, v in results["gold"][s]["start"].items()} for s in seeds},
+        "sealed": raw,
+        "gain_multi": gains,
+        "gain_single": singles,
+        "curve_verified": [round(x, 1) for x in mean_curve],
+        "best_generation": best,
+        "funnel_verified": [results["verified"][seeds[0]]["generations"][g].get("kept", 0) for g in range(len(mean_curve) - 1)],
+        "tokens_trained": {arm: sum(g["tokens"] for g in results[arm][seeds[0]]["generations"]) for arm in ARMS},
+    }
+    return {"figures": figures, "bars": bars}
+
+
+FULL = {
+    "seeds": [0, 1, 2, 3, 4], "generations": 10, "problems": 300, "samples": 4, "target_rate": 50, "steps": 30,
+    "tokens_per_step": 3072, "learning_rate": "0.001", "gold_share": 20, "curve": 200, "sealed_single": 500,
+    "sealed_multi": 500,
+}  # fmt: skip
+QUICK = {**FULL, "seeds": [0, 1], "generations": 2, "steps": 15, "sealed_single": 100, "sealed_multi": 100}
+
+if __name__ == "__main__":
+    sys.exit(bench_main("selfimprove", ARMS, run_unit, summarise, full=FULL, quick=QUICK))

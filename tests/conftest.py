@@ -1,0 +1,22 @@
+"""What several test modules share: one tiny seed model and one finished run of it, made once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy_world
+
+
+@pytest.fixture(scope="session")
+def toy_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the tiny model and its gold data."""
+    return toy_world.make_seed(tmp_path_factory.mktemp("toy") / "seed")
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory, toy_seed: Path) -> Path:
+    """Folder of a run that nobody disturbed. Read it, or copy it; do not go on with it."""
+    folder = tmp_path_factory.mktemp("toy_run") / "run"
+    toy_world.new_run(folder, toy_seed).go(secret_hex=toy_world.SECRET)
+    return folder

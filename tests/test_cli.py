@@ -1,0 +1,371 @@
+"""The command line: quick to start, frozen in its options, clear in its errors, and true to the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evolvent import plan
+from evolvent.cli.app import COMMANDS, app, main
+from evolvent.cli.template import settings_text
+from evolvent.errors import UsageError
+from evolvent.ledger import Ledger
+from evolvent.run import JUDGE, LEDGER
+from run_on_disk import RunOnDisk
+
+HEAVY = ("torch", "transformers", "sqlalchemy", "pydantic", "scipy", "numpy", "jinja2", "rich", "yaml")
+OPTIONS = {
+    "audit": ["--dir", "--json"],
+    "check": ["--dir", "--json"],
+    "demo": ["--dir", "--fresh", "--json", "--seed", "--turns"],
+    "diagnose": ["--dir", "--json"],
+    "diff": ["--dir", "--json", "a", "b"],
+    "doctor": ["--dir", "--json"],
+    "init": ["--dir", "--json", "target"],
+    "lineage": ["--dir", "--json"],
+    "log": ["--dir", "--events", "--json", "--last"],
+    "memory export": ["--dir", "--json", "--out"],
+    "promote": ["--by", "--dir", "--force", "--json", "--reason", "version"],
+    "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
+    "rollback": ["--by", "--dir", "--json", "--reason", "to"],
+    "run": ["--dir", "--json", "--memory", "--turns"],
+    "show": ["--dir", "--json", "what"],
+    "status": ["--dir", "--json"],
+}
+
+
+class Said:
+    """What a command line left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def evolvent(capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: object) -> Said:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Said(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    run = RunOnDisk(folder)
+    return folder, run.versions
+
+
+@pytest.fixture
+def run(made: tuple[Path, dict[str, str]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made[0], tmp_path / "run"))
+
+
+@pytest.fixture
+def names(made: tuple[Path, dict[str, str]]) -> dict[str, str]:
+    return made[1]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom evolvent.cli import main\ntry:\n  main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
+    assert all(name in said for name in COMMANDS)
+
+
+def test_commands_and_options_are_these() -> None:
+    """An option that is added, renamed or lost must be meant: change it here too, and in the documents."""
+    import typer
+
+    root: Any = typer.main.get_command(app)
+    commands = {name: command for name, command in root.commands.items() if name != "memory"}
+    commands["memory export"] = root.commands["memory"].commands["export"]
+    found = {
+        name: sorted(parameter.opts[0] for parameter in command.params if parameter.name != "help")
+        for name, command in commands.items()
+    }
+    assert found == OPTIONS
+    assert all(command.help for command in commands.values())
+    assert all(p.help or p.metavar or p.name == "version" for command in commands.values() for p in command.params)
+
+
+def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_path: Path) -> None:
+    assert evolvent("init", tmp_path / "a").code == 0
+    text = (tmp_path / "a" / plan.CONFIG_NAME).read_text()
+    settings = plan.load(tmp_path / "a" / plan.CONFIG_NAME)
+    assert (settings.task, settings.model, settings.plan.target) == ("sql_migration", "sql-seed", "multi")
+    assert yaml.safe_load(text) == settings.model_dump()
+    keys = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#") and "#" not in line]
+    assert {line.strip().split(":")[0] for line in keys} == {
+        "goal",
+        "plan",
+        "build",
+        "dev",
+        "probes",
+        "budget",
+        "single",
+        "multi",
+    }
+
+
+def test_init_never_overwrites(evolvent: Any, tmp_path: Path) -> None:
+    evolvent("init", "-C", tmp_path)
+    (tmp_path / plan.CONFIG_NAME).write_text("mine")
+    said = evolvent("init", tmp_path)
+    assert said.code == UsageError.exit_code
+    assert "never overwritten" in said.err
+    assert (tmp_path / plan.CONFIG_NAME).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"modle": "x"}, "unknown key 'modle'; did you mean 'model'?"),
+        ({"plan": {"target": "multi", "protected": {"multi": 5}, "max_item": 3}}, "did you mean 'max_items'?"),
+        ({"seed": "0"}, "seed: Input should be a valid integer, got '0'"),
+        ({"plan": {"target": "multi", "protected": {"single": 5}}}, "must be listed under protected"),
+        ({"plan": {"target": "multi", "protected": {"multi": 5}, "alpha_safety": "2"}}, "between 0 and 1"),
+    ],
+)
+def test_wrong_settings_are_named(evolvent: Any, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = tmp_path / plan.CONFIG_NAME
+    path.write_text(yaml.safe_dump({**yaml.safe_load(settings_text()), **change}))
+    for command in ("check", "run", "status"):
+        answer = evolvent(command, "-C", tmp_path, "--json")
+        assert answer.code == UsageError.exit_code
+        assert said in answer.err
+        assert answer.err.startswith("error: ")
+        assert "Traceback" not in answer.err
+        assert answer.json == {"error": answer.json["error"], "kind": "UsageError", "exit_code": 2}
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "init", "doctor", "show", "diff", "promote"}))
+def test_no_settings_and_no_run_here(evolvent: Any, tmp_path: Path, command: str) -> None:
+    said = evolvent(command, "-C", tmp_path)
+    assert said.code == UsageError.exit_code
+    assert "`evolvent init" in said.err
+    if command in ("check", "run"):
+        return
+    evolvent("init", tmp_path)
+    said = evolvent(command, "-C", tmp_path)
+    assert said.code == UsageError.exit_code
+    assert "no run here yet" in said.err
+    assert not (tmp_path / LEDGER).exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["statsu"], "Did you mean 'status'"),
+        (["status", "--jsno"], "--json"),
+        (["promote"], "Missing argument"),
+        (["run", "--turns", "x"], "--turns"),
+        (["run", "--turns", "0"], "--turns"),
+    ],
+)
+def test_a_wrong_command_line_is_one_clear_line(evolvent: Any, line: list[str], said: str) -> None:
+    answer = evolvent(*line)
+    assert answer.code == UsageError.exit_code
+    assert said in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_broken_files(evolvent: Any, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / plan.CONFIG_NAME).write_text("a: [")
+    assert "is not YAML" in evolvent("check", "-C", tmp_path / "y").err
+    assert "no such file" in evolvent("run", "-C", run, "--memory", tmp_path / "none.json").err
+    (run / LEDGER).write_bytes(b"not a database" * 100)
+    said = evolvent("status", "-C", run)
+    assert said.code != 0
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "holds no model.safetensors"),
+        ({"pytorch_model.bin": b"x"}, "pickled weights are never opened"),
+        (None, "no folder"),
+    ],
+)
+def test_a_missing_model_is_named(evolvent: Any, tmp_path: Path, files: dict[str, bytes] | None, said: str) -> None:
+    model = tmp_path / "model"
+    if files is not None:
+        model.mkdir()
+        for name, data in files.items():
+            (model / name).write_bytes(data)
+    settings = {**yaml.safe_load(settings_text()), "model": str(model)}
+    (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
+    answer = evolvent("check", "-C", tmp_path, "--json")
+    assert answer.code == 3
+    report = json.loads(answer.out.splitlines()[0])
+    wrong = {row["check"]: row["found"] for row in report["checks"] if not row["ok"]}
+    assert list(wrong) == ["model"]
+    assert said in wrong["model"]
+    assert {row["test"] for row in report["forecast"]} == {"gain", "kept:single", "kept:multi"}
+
+
+def test_a_broken_model_is_refused_where_the_judge_would_load_it(evolvent: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
+    settings = {**yaml.safe_load(settings_text()), "model": str(tmp_path)}
+    (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
+    answer = evolvent("check", "-C", tmp_path)
+    assert answer.code == 3
+    assert "load failed" in answer.err
+
+
+def test_reading_commands_agree_with_the_ledger(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    for command in ("status", "log", "lineage", "diagnose", "audit"):
+        text = evolvent(command, "-C", run)
+        assert (text.code, text.err) == (0, ""), command
+        assert text.out.strip()
+        assert isinstance(evolvent(command, "-C", run, "--json").json, dict)
+    status = evolvent("status", "-C", run, "--json").json
+    assert (status["turn"], status["champion"], status["slots"]) == (1, names["good"], 2)
+    lineage = evolvent("lineage", "-C", run, "--json").json
+    assert lineage["champion"] == names["good"]
+    assert {row["version"] for row in lineage["versions"]} == set(names.values())
+    lines = evolvent("log", "-C", run, "--json", "--last", 3).out.splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["rejected", "turn.ended", "turn.started"]
+    assert "rejected" in evolvent("log", "-C", run, "--events").out
+    assert evolvent("diagnose", "-C", run, "--json").json["skills"]["multi"]["n"] == 200
+
+
+def test_show_tells_the_whole_story(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    story = evolvent("show", names["good"][:8], "-C", run, "--json").json
+    assert story["parents"] == [names["seed"]]
+    assert (story["operator"], story["params"], story["slot"]["slot"]) == ("self_labels", {"steps": 60}, 1)
+    assert story["verdict"]["decision"] == "accept"
+    assert story["evidence"]["stages"][0]["outcome"] == "proven"
+    assert story["cost"]["flops"] == 100
+    assert [row["by"] for row in story["history"]] == ["gate"]
+    text = evolvent("show", names["good"][:8], "-C", run).out
+    assert "evidence.stages.superiority" in text
+    assert evolvent("show", "1", "-C", run, "--json").json["kind"] == "run.started"
+    assert "there is none" in evolvent("show", "9999", "-C", run).err
+    assert "0 match" in evolvent("show", "zzzz", "-C", run).err
+    assert evolvent("show", names["seed"][:8], "-C", run).code == 0
+
+
+def test_diff_names_what_differs(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    found = evolvent("diff", names["good"], names["planted"], "-C", run, "--json").json["differences"]
+    assert found["operator"] == ["self_labels", "planted_regression"]
+    assert found["verdict.decision"] == ["accept", "reject"]
+    assert evolvent("diff", names["good"], names["seed"], "-C", run).code == 0
+    assert evolvent("diff", names["good"], names["good"], "-C", run, "--json").json["differences"] == {}
+
+
+def test_a_person_may_override_the_gate_but_not_by_accident(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    planted = names["planted"]
+    for extra in ((), ("--force",), ("--reason", "x")):
+        said = evolvent("promote", planted, "-C", run, *extra)
+        assert said.code == 5
+        assert "--force and --reason" in said.err
+    said = evolvent("promote", planted[:10], "-C", run, "--force", "--reason", "a test", "--by", "dana", "--json")
+    assert said.json == {"champion": planted, "forced": True}
+    assert "is the champion already" in evolvent("promote", planted, "-C", run, "--force", "--reason", "x").err
+    assert evolvent("status", "-C", run, "--json").json["certified"] == names["good"]
+    assert "dana" in evolvent("audit", "-C", run).out
+    history = evolvent("show", planted[:8], "-C", run, "--json").json["history"]
+    assert (history[-1]["by"], history[-1]["reason"]) == ("dana", "a test")
+    assert evolvent("rollback", "-C", run, "--json").json == {"champion": names["good"]}
+    assert evolvent("rollback", names["seed"], "-C", run, "--by", "dana").code == 0
+    assert evolvent("rollback", names["seed"], "-C", run).code == UsageError.exit_code
+    assert evolvent("audit", "-C", run, "--json").json["checked"]["rollbacks"] == 2
+
+
+def test_audit_fails_with_its_code_and_names_the_fault(evolvent: Any, run: Path) -> None:
+    next((run / JUDGE / "evidence").iterdir()).unlink()
+    said = evolvent("audit", "-C", run, "--json")
+    assert said.code == 3
+    assert "evidence" in said.err
+    assert json.loads(said.out.splitlines()[0])["ok"] is False
+
+
+def test_report_is_written_without_opening_the_sealed_problems(evolvent: Any, run: Path) -> None:
+    said = evolvent("report", "-C", run, "--json")
+    assert said.json == {"report": str(run / "report.html"), "skills": {}, "audit": "ok"}
+    assert (run / "report.html").read_text().startswith("<!")
+    with Ledger.open(run / LEDGER) as ledger:
+        assert next(ledger.events(kinds={"sealed.opened"}), None) is None
+
+
+def test_memory_export_is_what_an_import_takes(evolvent: Any, run: Path, tmp_path: Path) -> None:
+    from evolvent.memory.effects import Effects
+
+    shown = evolvent("memory", "export", "-C", run).json
+    evolvent("memory", "export", "-C", run, "--out", tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text()) == shown
+    assert Effects.from_plain(shown).plain() == shown
+
+
+def test_settings_of_a_run_that_began_are_not_to_be_changed(evolvent: Any, run: Path) -> None:
+    config = json.loads((run / plan.CONFIG_NAME).read_text())
+    (run / plan.CONFIG_NAME).write_text(json.dumps({**config, "seed": 5}))
+    said = evolvent("status", "-C", run)
+    assert said.code == UsageError.exit_code
+    assert "a run keeps its settings" in said.err
+
+
+def test_ctrl_c_stops_at_once_and_leaves_no_child(tmp_path: Path) -> None:
+    """A worker's child sleeps for a minute; it and a thread that waits for it must be gone within seconds."""
+    code = (
+        "import subprocess, sys, threading\n"
+        "from evolvent.cli import acting, main\n"
+        "from evolvent.run import Run\n"
+        "def go(self, **_):\n"
+        "    child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "    thread = threading.Thread(target=child.wait)\n"
+        "    thread.start()\n"
+        "    print(child.pid, flush=True)\n"
+        "    try:\n        threading.Event().wait(60)\n"
+        "    finally:\n        thread.join()\n"
+        "Run.go = go\n"
+        "main(sys.argv[1:])\n"
+    )
+    (tmp_path / plan.CONFIG_NAME).write_text(settings_text())
+    line = [sys.executable, "-c", code, "run", "-C", str(tmp_path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.strip() == "stopped; resume with `evolvent run`"
+    assert time.monotonic() - started < 15
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_a_bug_is_told_as_one(evolvent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Path) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(plan, "load", broken)
+    said = evolvent("status", "-C", tmp_path)
+    assert said.code == 1
+    assert "boom" in said.err
+    assert "Traceback" not in said.err
+    assert "Traceback" in evolvent("--debug", "status", "-C", tmp_path).err

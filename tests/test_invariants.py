@@ -1,0 +1,328 @@
+"""What must hold of every run, numbered, on a run that is real but small (`toy_world`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_world
+
+from evolvent.budget import Budget
+from evolvent.errors import BudgetSpent, EvolventError, UsageError
+from evolvent.judge.bench import ItemSource
+from evolvent.loop import Loop
+from evolvent.operators.base import Bench, Built
+from evolvent.operators.probes import NULL
+from evolvent.propose.base import Idea, OperatorSpec, Situation
+from evolvent.run import JUDGE, LEDGER, STORE, Run
+from evolvent.state import UNITS, State
+from evolvent.tasks.strings import Strings
+from evolvent.types import Event
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
+
+
+@pytest.fixture(scope="session")
+def story(toy_run: Path) -> list[Event]:
+    return toy_world.events(toy_run)
+
+
+@pytest.fixture
+def copy(toy_run: Path, tmp_path: Path) -> Run:
+    folder = tmp_path / "run"
+    shutil.copytree(toy_run, folder)
+    return Run.open(folder)
+
+
+@pytest.fixture
+def loop(copy: Run) -> Iterator[Loop]:
+    with copy.working(secret_hex=toy_world.SECRET) as working:
+        yield working
+
+
+def of_kind(story: Sequence[Event], *kinds: str) -> list[Event]:
+    return [event for event in story if event.kind in kinds]
+
+
+def fold(story: Sequence[Event], state: State | None = None) -> State:
+    state = state or State()
+    for event in story:
+        state.apply(event)
+    return state
+
+
+def test_the_toy_run_shows_what_the_invariants_speak_of(story: list[Event]) -> None:
+    kinds = {event.kind for event in story}
+    assert kinds >= {"diagnosed", "built", "screened", "verdict", "promoted", "rejected", "standing.checked"}
+    assert {e.payload["verdict"]["isolation"] for e in of_kind(story, "verdict")} == {"kernel"}
+    assert [event.seq for event in story] == list(range(1, len(story) + 1))
+
+
+# -- I1: what the budget counts is what was spent ----------------------------------------------------------------------
+
+
+def test_i1_the_budget_counts_what_was_spent(toy_run: Path, story: list[Event]) -> None:
+    run = Run.open(toy_run)
+    spent = dict.fromkeys(UNITS, 0)
+    for event in of_kind(story, "diagnosed", "built", "screened", "verdict", "standing.checked"):
+        for unit in UNITS:
+            spent[unit] += event.payload.get(unit, 0)
+    assert fold(story).spent == spent == of_kind(story, "turn.ended")[-1].payload["spent"]
+    for event in of_kind(story, "verdict", "standing.checked"):
+        name = event.payload["verdict"]["evidence"] if event.kind == "verdict" else event.payload["evidence"]
+        assert event.payload["problems"] == sum(run.evidence(name)["items"].values())
+    for event in of_kind(story, "diagnosed"):
+        traces = [row for name in event.payload["traces"].values() for row in run.store.get_json(name)]
+        assert event.payload["tokens"] >= sum(row["tokens"] for row in traces) > 0
+        size = of_kind(story, "seed.imported")[0].payload["parameters"]
+        assert event.payload["flops"] == 2 * size * event.payload["tokens"]
+
+
+def test_i1_a_spent_budget_stops_the_turn_before_it_begins(loop: Loop) -> None:
+    before = loop.ledger.head()
+    budget = Budget("run", {"problems": loop.state.spent["problems"]})
+    budget.charge(**loop.state.spent)
+    object.__setattr__(loop, "budget", budget)
+    with pytest.raises(BudgetSpent, match="problems"):
+        loop.turn()
+    assert loop.ledger.head() == before
+
+
+# -- I2: state is a fold of the ledger ---------------------------------------------------------------------------------
+
+
+def test_i2_the_fold_is_the_state_from_any_snapshot_on(copy: Run, story: list[Event]) -> None:
+    whole = fold(story).plain()
+    for cut in range(len(story) + 1):
+        snapshot = json.loads(json.dumps(fold(story[:cut]).plain()))
+        assert fold(story[cut:], State.from_plain(snapshot)).plain() == whole, f"snapshot after event {cut}"
+    with copy.ledger() as ledger:
+        assert copy.state(ledger).plain() == whole
+        ledger.acquire()
+        ledger.save_snapshot("state", 20, fold(story[:20]).plain())
+        assert copy.state(ledger).plain() == whole
+
+
+# -- I3: only what the gate accepted, or a person forced, serves -------------------------------------------------------
+
+
+def test_i3_a_rejected_child_never_serves(story: list[Event]) -> None:
+    state, rejected = State(), set[str]()
+    accepted = {e.payload["id"] for e in of_kind(story, "verdict") if e.payload["verdict"]["decision"] == "accept"}
+    for event in story:
+        state.apply(event)
+        if event.kind == "rejected":
+            rejected.add(event.payload["version"])
+        if event.kind == "promoted":
+            assert event.payload["id"] in accepted
+        assert state.champion not in rejected
+    assert rejected, "nothing was rejected: the test shows nothing"
+
+
+# -- I4: no gate or sealed label reaches the generating side -----------------------------------------------------------
+
+
+def everything_but_the_judge(folder: Path) -> bytes:
+    files = [p for p in folder.rglob("*") if p.is_file() and JUDGE not in p.relative_to(folder).parts]
+    assert len(files) > 10
+    return b"\0".join(p.read_bytes() for p in files)
+
+
+def test_i4_items_outcomes_and_secret_stay_with_the_judge(toy_run: Path, story: list[Event]) -> None:
+    outside = everything_but_the_judge(toy_run)
+    secret = bytes.fromhex(toy_world.SECRET)
+    assert secret not in outside
+    assert toy_world.SECRET.encode() not in outside
+    source, drawn = ItemSource(secret, Strings()), 0
+    for event in of_kind(story, "verdict"):
+        verdict = event.payload["verdict"]
+        block = source.draw(
+            candidate=verdict["candidate"], slot=str(verdict["slot"]), skill="long", split="gate", index=0, count=64
+        )
+        for problem in block.problems:
+            drawn += 1
+            assert len(problem.prompt) < 9 or problem.prompt.encode() not in outside
+        evidence = Run.open(toy_run).evidence(verdict["evidence"])
+        for outcomes in evidence["differences"].values():
+            assert outcomes.encode() not in outside
+    assert drawn == 64 * len(of_kind(story, "verdict"))
+
+
+def test_i4_the_search_would_find_a_leak(toy_run: Path, story: list[Event]) -> None:
+    dev = of_kind(story, "diagnosed")[0].payload["traces"]["long"]
+    output = max((row["output"] for row in Run.open(toy_run).store.get_json(dev)), key=len)
+    assert output.encode() in everything_but_the_judge(toy_run)
+
+
+def test_i4_the_judges_folder_is_closed(toy_run: Path) -> None:
+    assert stat.S_IMODE((toy_run / JUDGE).stat().st_mode) == 0o700
+    for path in (toy_run / JUDGE).rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+# -- I5, I6: repeatable, also when killed ------------------------------------------------------------------------------
+
+
+def resumed_until_done(folder: Path, kills: Sequence[int]) -> int:
+    """Start the run, kill it after so many new events, again and again, then let it end. Returns the kills that hit."""
+    hit = 0
+    for kill_after in kills:
+        code = toy_world.start(folder, kill_after=kill_after).wait(timeout=300)
+        hit += code == toy_world.KILLED
+        assert code in (0, toy_world.KILLED)
+    assert toy_world.start(folder).wait(timeout=300) == 0
+    return hit
+
+
+def test_i5_i6_a_run_that_is_killed_ends_with_the_same_events(toy_run: Path, toy_seed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    toy_world.new_run(folder, toy_seed)
+    # After `proposed`, after a slot was opened and not answered, after a verdict not yet acted upon.
+    assert resumed_until_done(folder, [11, 4, 4]) == 3
+    assert toy_world.hashes(folder) == toy_world.hashes(toy_run)
+
+
+def test_i5_another_secret_is_another_run(copy: Run) -> None:
+    with pytest.raises(EvolventError), copy.working(secret_hex="00" * 32):
+        pass
+
+
+@pytest.mark.slow
+def test_i6_killed_after_each_event(toy_run: Path, toy_seed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    toy_world.new_run(folder, toy_seed)
+    expected = toy_world.hashes(toy_run)
+    assert resumed_until_done(folder, [1] * (len(expected) - 1)) == len(expected) - 1
+    assert toy_world.hashes(folder) == expected
+
+
+@pytest.mark.slow
+def test_i6_killed_at_random_instants(toy_run: Path, toy_seed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    toy_world.new_run(folder, toy_seed)
+    rng, expected, kills = random.Random(0), toy_world.hashes(toy_run), 0
+    while kills < 60:
+        process = toy_world.start(folder)
+        time.sleep(rng.uniform(0.5, 15.0))
+        kills += process.poll() is None
+        process.kill()
+        if process.wait(timeout=300) == 0:
+            break
+    assert toy_world.start(folder).wait(timeout=300) == 0
+    assert kills >= 3
+    assert toy_world.hashes(folder) == expected
+
+
+# -- I7: the loop's tests of its own honesty ---------------------------------------------------------------------------
+
+
+def test_i7_null_and_planted_regression_are_refused(story: list[Event]) -> None:
+    names = {e.payload["id"]: e.payload["proposal"]["operator"] for e in of_kind(story, "proposed")}
+    probes = {id_: name for id_, name in names.items() if name in ("null", "planted_regression")}
+    assert sorted(probes.values()) == ["null", "planted_regression"]
+    asked = {e.payload["id"] for e in of_kind(story, "verdict")}
+    assert probes.keys() <= asked, "a probe must get as far as the judge"
+    assert probes.keys() <= {e.payload["id"] for e in of_kind(story, "rejected")}
+
+
+# -- I8: a person may force, and is corrected --------------------------------------------------------------------------
+
+
+def test_i8_a_forced_regression_is_recorded_and_rolled_back(copy: Run, story: list[Event]) -> None:
+    champion = fold(story).champion
+    planted = next(e.payload for e in of_kind(story, "built") if e.payload["id"].startswith(f"{toy_world.TURNS}."))
+    copy.promote(planted["version"], by="ada", reason="a test")
+    forced = of_kind(toy_world.events(copy.folder), "promoted")[-1]
+    assert (forced.actor, forced.payload["forced"], forced.payload["by"]) == ("human", True, "ada")
+    assert forced.payload["objection"] == "futile"
+    with copy.ledger() as ledger:
+        state = copy.state(ledger)
+    assert (state.champion, state.certified) == (planted["version"], champion)
+    with copy.working(secret_hex=toy_world.SECRET) as loop:
+        assert loop.standing_check(toy_world.TURNS, "by hand")
+        assert loop.standing_check(toy_world.TURNS, "by hand"), "asked again, the answer stands"
+        assert loop.state.champion == champion
+    ended = toy_world.events(copy.folder)
+    assert [e.kind for e in ended[-2:]] == ["standing.checked", "rolled_back"]
+    assert ended[-1].actor == "standing"
+    assert fold(ended).champion == champion
+
+
+# -- I9: nothing outside the change plan -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inflate:
+    """Says that it made a larger model."""
+
+    spec: OperatorSpec = NULL
+
+    def build(self, bench: Bench) -> Built:
+        files = bench.store.read_tree(bench.model)
+        model = bench.store.put_tree(files, "model", {"parameters": 1_000_000})
+        return Built(model=model, scaffold=bench.scaffold, policy=bench.policy)
+
+
+@dataclass(frozen=True)
+class Rogue:
+    """Proposes what the plan does not name."""
+
+    operator: str
+
+    def propose(
+        self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
+    ) -> list[Idea]:
+        return [Idea(operator=self.operator, params={}, diagnosis=None, predicted_points=50.0)]
+
+
+def changed(loop: Loop, **fields: Any) -> Loop:
+    for name, value in fields.items():
+        object.__setattr__(loop, name, value)
+    return loop
+
+
+def test_i9_a_model_over_the_cap_is_refused_unasked(loop: Loop) -> None:
+    operators: Mapping[str, Any] = {**loop.operators, "policy": Inflate(), "null": Inflate()}
+    changed(loop, operators=operators, proposer=Rogue("policy")).turn()
+    new = [e for e in toy_world.events(loop.ledger.path.parent) if e.key.startswith(f"{toy_world.TURNS + 1}.")]
+    assert {e.payload["reason"] for e in of_kind(new, "rejected")} == {"out of plan: too many parameters"}
+    assert not of_kind(new, "slot.opened", "promoted")
+
+
+def test_i9_an_operator_outside_the_plan_is_not_carried_out(loop: Loop) -> None:
+    champion = loop.state.champion
+    changed(loop, proposer=Rogue("gold"), settings=loop.settings.model_copy())
+    with pytest.raises((EvolventError, KeyError)):
+        loop.turn()
+    assert loop.state.champion == champion
+    assert not [e for e in toy_world.events(loop.ledger.path.parent) if e.payload.get("id") == "3.0"]
+
+
+def test_i9_a_seed_over_the_cap_is_refused(toy_seed: Path, tmp_path: Path) -> None:
+    plan = {**toy_world.settings(toy_seed)["plan"], "max_parameters": 20_000}
+    run = toy_world.new_run(tmp_path / "run", toy_seed, plan=plan)
+    with pytest.raises(UsageError, match="21252 parameters"):
+        run.go(secret_hex=toy_world.SECRET)
+
+
+def test_i9_a_plan_cannot_be_widened_in_a_run(copy: Run, toy_seed: Path) -> None:
+    wider = toy_world.settings(toy_seed)
+    wider["plan"]["max_parameters"] = 10**9
+    (copy.folder / "evolvent.yaml").write_text(json.dumps(wider), "utf-8")
+    with pytest.raises(UsageError, match="was changed after the run began"), Run.open(copy.folder).ledger():
+        pass
+
+
+def test_a_run_is_its_four_places(toy_run: Path) -> None:
+    assert {p.name for p in toy_run.iterdir()} >= {"evolvent.yaml", LEDGER, STORE, JUDGE}
+    assert os.access(toy_run / LEDGER, os.R_OK)
