@@ -1,7 +1,7 @@
 """Writes the tables of the documentation that come from the code: settings and commands.
 
-Run ``python scripts/docs_tables.py`` after a change of `plan.py` or of the command line. `tests/test_docs.py` fails when a page
-says something else than the code.
+Run ``python scripts/docs_tables.py`` after a change of `plan.py` or of the command line. `tests/test_docs.py` fails
+when a page says something else than the code.
 
 Not here: the event table, which is written by hand and tested against the events that the code emits.
 """

@@ -30,7 +30,7 @@ def finished(open_goals: Mapping[str, Mapping[str, Any]], turn: int) -> list[Mov
     """Subgoals to close (failure rate halved since they were opened) or to abandon (not so in `PATIENCE_TURNS`)."""
     moves = []
     for id_, goal in sorted(open_goals.items()):
-        if goal["failures"] * goal["n_at_start"] * 2 <= goal["failures_at_start"] * goal["n"]:
+        if goal["n"] and goal["failures"] * goal["n_at_start"] * 2 <= goal["failures_at_start"] * goal["n"]:
             reason, kind = "failure rate halved on dev", "goal.closed"
         elif turn - goal["turn"] >= PATIENCE_TURNS:
             reason, kind = f"no halving in {PATIENCE_TURNS} turns", "goal.abandoned"

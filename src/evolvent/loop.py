@@ -237,6 +237,8 @@ class Loop:
 
     def _carry_out(self, proposal: Proposal, pool: tuple[str, ...]) -> tuple[Built | JobFailed, int]:
         """What was built, or why not, and the milliseconds that it took."""
+        if proposal.operator not in self.operators:
+            return JobFailed("out_of_plan", f"the change plan names no operator {proposal.operator!r}"), 0
         started = time.monotonic()
         parent = self.state.versions[proposal.parent]
         bench = Bench(
@@ -250,9 +252,8 @@ class Loop:
             gold=self.gold,
             pool=pool,
         )
-        made: Built | JobFailed
         try:
-            made = self.operators[proposal.operator].build(bench)
+            made: Built | JobFailed = self.operators[proposal.operator].build(bench)
         except JobFailed as exc:
             made = exc
         return made, int(1000 * (time.monotonic() - started))
