@@ -1,50 +1,62 @@
-"""Does a run that is killed end with the same events as one that is not, and does the audit see tampering?
+"""Does a run that is killed end with the same events as one that is not, and does the check see tampering?
 
 The toy run of the tests (`tests/toy_world.py`: real loop, job workers, judge's process and sandbox, a tiny model) is
-first made undisturbed. Then it is made again and killed with SIGKILL: right after each of its events in turn, and at
-random instants, until the kills asked for are reached. Every sequence of content hashes must equal the first. Last, an event
-of a copied ledger is edited, dropped or swapped with its neighbour; the check of the chain must name each.
+made undisturbed, and made again and killed with SIGKILL. Arm ``events``: right after each of its events in turn, so
+that every step of a turn is where it stopped once. Arm ``random``: at random instants. However often it was killed, the
+sequence of its events' content hashes must be the undisturbed one. Arm ``tampering``: one event of a copied ledger is
+edited, dropped, or swapped with its neighbour, at random places; the check of the chain must fail each time.
 
-Run ``python benchmarks/kills.py [--quick] [--kills N]`` on an idle machine; about half an hour for 100 kills on two cores.
+Run ``python benchmarks/kills.py [--quick]``; resumes unit by unit. About 100 starts of the run: half an hour.
 
-Not here: a machine that loses power; the ledger's own tests (`tests/test_ledger.py`).
+Not here: a machine that loses power (`tests/test_ledger.py` holds what the ledger promises for that).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import shutil
 import sqlite3
 import sys
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+from common import ROOT, Results, Unit, bench_main  # the frame shared by all benchmarks
 
-import toy_world  # noqa: E402 - found on the path set above
+from evolvent.errors import CheckFailed
+from evolvent.ledger import Ledger
+from evolvent.run import LEDGER
 
-from evolvent.errors import CheckFailed  # noqa: E402
-from evolvent.ledger import Ledger  # noqa: E402
-from evolvent.run import LEDGER  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
+import toy_world
 
+ARMS = ("events", "random", "tampering")
 BAR_KILLS = 100
 
 
-def killed_at_events(folder: Path, most: int) -> tuple[int, bool]:
-    """Kill after each new event, one at a time. Returns the kills, and whether the run had ended by then."""
+def _undisturbed(unit: Unit) -> tuple[Path, float]:
+    """A fresh folder with the seed model and a finished run; returns the run's folder and its seconds."""
+    for old in ("seed", "whole", "killed", "tampered"):
+        shutil.rmtree(unit.folder / old, ignore_errors=True)
+    whole = unit.folder / "whole"
+    toy_world.new_run(whole, toy_world.make_seed(unit.folder / "seed"))
+    started = time.monotonic()
+    if toy_world.start(whole).wait() != 0:
+        raise RuntimeError("the undisturbed run failed; see its messages above")
+    return whole, time.monotonic() - started
+
+
+def _killed_at_events(folder: Path, most: int) -> int:
+    """One new event, then a kill, again and again. Returns the kills."""
     for kills in range(most):
         if toy_world.start(folder, kill_after=1).wait() == 0:
-            return kills, True
-    return most, False
+            return kills
+    return most
 
 
-def killed_at_random(folder: Path, most: int, rng: random.Random, longest_s: float) -> int:
-    """Kill after random times until the run has ended or enough were made. Returns the kills."""
+def _killed_at_random(folder: Path, most: int, rng: random.Random, longest_s: float) -> int:
+    """A start, a kill after a random time; until enough kills were made or the run has ended."""
     for kills in range(most):
         process = toy_world.start(folder)
         deadline = time.monotonic() + rng.uniform(0.2, longest_s)
@@ -56,89 +68,86 @@ def killed_at_random(folder: Path, most: int, rng: random.Random, longest_s: flo
     return most
 
 
-def equal(folder: Path, expected: list[str]) -> bool:
-    """Let the run end; compare its content hashes."""
-    toy_world.start(folder).wait()
-    return toy_world.hashes(folder) == expected
+def _equal(folder: Path, expected: list[str]) -> bool:
+    return toy_world.start(folder).wait() == 0 and toy_world.hashes(folder) == expected
 
 
-TAMPERED = {
-    "edited": "UPDATE events SET payload = replace(payload, '1', '2') WHERE seq = ?1",
-    "dropped": "DELETE FROM events WHERE seq = ?1",
-    "dropped_last": "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events) AND ?1",
-    "reordered": "UPDATE events SET seq = CASE seq WHEN ?1 THEN ?1 + 1 WHEN ?1 + 1 THEN ?1 END "
-    "WHERE seq IN (?1, ?1 + 1)",
-}
+def _tamper(path: Path, how: str, at: int) -> None:
+    """Change the ledger's file as somebody with a database tool could, its guards taken off first."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{trigger}"')
+        last = connection.execute("SELECT max(seq) FROM events").fetchone()[0]
+        if how == "edited":
+            statement = "UPDATE events SET payload = replace(payload, '}', ',\"x\":1}') WHERE seq = ?"
+            connection.execute(statement, (at % last + 1,))
+        elif how == "dropped":
+            connection.execute("DELETE FROM events WHERE seq = ?", (at % last + 1,))
+        else:  # a unique key forbids the swap in one step
+            at = at % (last - 1) + 1
+            for old, new in ((at, -1), (at + 1, at), (-1, at + 1)):
+                connection.execute("UPDATE events SET seq = ? WHERE seq = ?", (new, old))
 
 
-def tampering_detected(run: Path, folder: Path, rng: random.Random) -> dict[str, bool]:
-    """Change one event of a copy in each way; does the check of the chain fail?"""
-    found = {}
-    for name, statement in TAMPERED.items():
-        copy = folder / name
-        shutil.copytree(run, copy)
-        with closing(sqlite3.connect(copy / LEDGER, isolation_level=None)) as connection:
-            for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-                connection.execute(f'DROP TRIGGER "{trigger}"')
-            last = connection.execute("SELECT max(seq) FROM events").fetchone()[0]
-            if name == "reordered":  # a unique key forbids the swap in one step
-                at = rng.randrange(2, last - 1)
-                for old, new in ((at, -1), (at + 1, at), (-1, at + 1)):
-                    connection.execute("UPDATE events SET seq = ? WHERE seq = ?", (new, old))
-            else:
-                connection.execute(statement, (rng.randrange(2, last - 1),))
-        try:
-            with Ledger.open(copy / LEDGER) as ledger:
-                ledger.verify()
-            found[name] = False
-        except CheckFailed:
-            found[name] = True
-    return found
+def _detected(whole: Path, folder: Path, how: str, at: int) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in whole.glob(f"{LEDGER}*"):
+        shutil.copy(file, folder)
+    _tamper(folder / LEDGER, how, at)
+    try:
+        with Ledger.open(folder / LEDGER) as ledger:
+            ledger.verify()
+    except CheckFailed:
+        return True
+    return False
 
 
-def main() -> int:
-    """Measure, print one JSON object, and say by the exit code whether the bar is met."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=int, default=BAR_KILLS)
-    parser.add_argument("--quick", action="store_true", help="three kills: same code, figures that mean nothing")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    wanted, rng, started = 3 if options.quick else options.kills, random.Random(options.seed), time.monotonic()
-    with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
-        seed = toy_world.make_seed(root / "seed")
-        whole = root / "whole"
-        toy_world.new_run(whole, seed)
-        begun = time.monotonic()
-        if toy_world.start(whole).wait() != 0:
-            raise SystemExit("the undisturbed run failed; see its messages above")
-        longest, expected = time.monotonic() - begun, toy_world.hashes(whole)
-        toy_world.new_run(root / "events", seed)
-        at_events, _ = killed_at_events(root / "events", min(wanted, len(expected) - 1))
-        sequences = [equal(root / "events", expected)]
-        at_random = number = 0
-        while at_events + at_random < wanted:
-            folder = root / f"random{(number := number + 1)}"
-            toy_world.new_run(folder, seed)
-            at_random += killed_at_random(folder, wanted - at_events - at_random, rng, longest)
-            sequences.append(equal(folder, expected))
-        tampering = tampering_detected(whole, root, rng)
-    result = {
-        "benchmark": "kills",
-        "events": len(expected),
-        "kills": at_events + at_random,
-        "kills_after_events": at_events,
-        "kills_at_random": at_random,
-        "runs": len(sequences),
-        "runs_equal": sum(sequences),
-        "tampering_detected": tampering,
-        "seconds": round(time.monotonic() - started),
-        "bar": {"kills": BAR_KILLS, "runs_equal": "all", "tampering_detected": "all"},
-        "met": all(sequences) and all(tampering.values()) and at_events + at_random >= BAR_KILLS,
+def run_unit(unit: Unit) -> dict[str, Any]:
+    """One arm of one seed."""
+    rng = random.Random(unit.seed)
+    whole, longest_s = _undisturbed(unit)
+    expected = toy_world.hashes(whole)
+    if unit.arm == "tampering":
+        tries = {how: unit.settings["tries"] for how in ("edited", "dropped", "reordered")}
+        found = {
+            how: sum(_detected(whole, unit.folder / "tampered", how, rng.getrandbits(20)) for _ in range(n))
+            for how, n in tries.items()
+        }
+        return {"tries": tries, "detected": found}
+    kills, equal = 0, []
+    wanted = unit.settings["kills"] if unit.arm == "random" else min(unit.settings["most"], len(expected) - 1)
+    while kills < wanted:
+        killed = unit.folder / "killed"
+        shutil.rmtree(killed, ignore_errors=True)
+        toy_world.new_run(killed, unit.folder / "seed")
+        if unit.arm == "random":
+            kills += _killed_at_random(killed, wanted - kills, rng, longest_s)
+        else:
+            kills += _killed_at_events(killed, wanted)
+        equal.append(_equal(killed, expected))
+    return {"events": len(expected), "kills": kills, "runs": len(equal), "equal": sum(equal)}
+
+
+def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
+    """Kills in all, runs that ended as if nothing had happened, tampering found."""
+    killed = [result for arm in ("events", "random") for result in results[arm].values()]
+    kills, runs, equal = (sum(result[name] for result in killed) for name in ("kills", "runs", "equal"))
+    tampered = list(results["tampering"].values())
+    tries = sum(sum(result["tries"].values()) for result in tampered)
+    found = sum(sum(result["detected"].values()) for result in tampered)
+    bars = {
+        "kills survived": {"figure": kills, "bar": BAR_KILLS, "holds": kills >= BAR_KILLS},
+        "killed runs that end with the undisturbed events": {"figure": equal, "bar": runs, "holds": equal == runs},
+        "tampered ledgers detected": {"figure": found, "bar": tries, "holds": found == tries},
     }
-    print(json.dumps(result))
-    return 0 if result["met"] or options.quick else 1
+    return {"figures": {arm: list(results[arm].values()) for arm in ARMS}, "bars": bars}
 
+
+FULL: dict[str, Any] = {
+    "seeds": [0], "arm_seeds": {"random": [0, 1, 2, 3]}, "kills": 16, "most": 1000, "tries": 40, "version": 1,
+}  # fmt: skip
+QUICK: dict[str, Any] = {**FULL, "arm_seeds": {}, "kills": 1, "most": 1, "tries": 3}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(bench_main("kills", ARMS, run_unit, summarise, full=FULL, quick=QUICK))

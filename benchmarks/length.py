@@ -2,7 +2,8 @@
 
 String reversal, labelled at lengths 1 to 5. Then eight rounds: draw *unlabelled* strings one letter longer than before,
 let the model answer, keep an answer only if the model maps it back to the prompt (`evolvent.curate.cycle`), add what is
-kept to the pool, train on pool and easy gold. The last round has length 13; 14 and 15 are never seen.
+kept to the pool, train on pool and easy gold. The last round has length 13 and twice the steps, in all arms; 14 and 15 are
+never seen.
 
 Arms: ``cycle``; ``none``: as many steps and tokens on the labelled base data; ``unfiltered``: all answers; ``random``:
 answers that belong to other prompts (placebo); ``oracle``: true labels (declared: the only arm that reads a reference
@@ -196,7 +197,8 @@ def run_unit(unit: Unit) -> dict[str, Any]:
             Source("pool", list(pool), 1 - settings["gold_share"] - settings["new_share"]),
         ]
         pool += new
-        tokens = _train(model, sources, settings["round"], derive_seed("round", unit.seed, number))
+        last = {"steps": settings["last_steps"]} if number == settings["rounds"] - 1 else {}
+        tokens = _train(model, sources, {**settings["round"], **last}, derive_seed("round", unit.seed, number))
         result["rounds"].append(
             {"length": length, "drawn": drawn, "kept": len(new), "right": right(new), "tokens": tokens}
         )
@@ -249,11 +251,11 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3, 4],
-    "arm_seeds": {"unfiltered": [0, 1, 2], "random": [0, 1, 2], "oracle": [0, 1, 2]},
+    "arm_seeds": {"unfiltered": [0, 1], "random": [0, 1], "oracle": [0, 1]},
     "version": 1,
     "base": {"steps": 1500, "tokens": 512, "rate": 2e-3, "warmup": 50, "final": 0.05, "decay": 0.1},
-    "round": {"steps": 250, "tokens": 1024, "rate": 2e-3, "warmup": 10, "final": 0.1, "decay": 0.1},
-    "gold_each": 20000, "gold_share": 0.25, "new_share": 0.35,
+    "round": {"steps": 400, "tokens": 1152, "rate": 3e-3, "warmup": 10, "final": 0.1, "decay": 0.1},
+    "last_steps": 800, "gold_each": 20000, "gold_share": 0.15, "new_share": 0.35,
     "rounds": 8, "keep": 1000, "draw_limit": 3000, "test": 300,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
@@ -262,7 +264,7 @@ QUICK: dict[str, Any] = {
     "arm_seeds": {},
     "base": {**FULL["base"], "steps": 100},
     "round": {**FULL["round"], "steps": 10},
-    "gold_each": 500, "rounds": 2, "keep": 50, "draw_limit": 100, "test": 20,
+    "last_steps": 20, "gold_each": 500, "rounds": 2, "keep": 50, "draw_limit": 100, "test": 20,
 }  # fmt: skip
 
 if __name__ == "__main__":

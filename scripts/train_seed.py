@@ -92,7 +92,7 @@ def main() -> None:
             save(model, codec, arguments.out)  # an interrupted training leaves its last report's weights
             model.train()
 
-    stream = batches([Source("gold", examples, 1.0)], codec, arguments.steps, TOKENS_PER_STEP, arguments.seed)
+    stream = batches([Source("gold", examples, 1.0)], codec, arguments.steps, TOKENS_PER_STEP, arguments.seed, prompt_loss=True)
     optimise(model, stream, Schedule(steps=arguments.steps, learning_rate=RATE, warmup=100), report=report)
     print(f"done {time.time() - started:.0f} s {evaluate(model, codec, 1000)}", flush=True)
     save(model, codec, arguments.out)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy_world
 
+import toy_world
 from evolvent.budget import Budget
 from evolvent.errors import BudgetSpent, EvolventError, UsageError
 from evolvent.judge import client

@@ -1,4 +1,4 @@
-"""A run small enough for tests: real loop, jobs, judge and sandbox around a model of 21,000 parameters on short strings.
+"""A run small enough for tests: real loop, jobs, judge and sandbox around a model of 21,000 parameters.
 
 ``python tests/toy_world.py FOLDER TURNS [KILL_AFTER]`` works on a run's folder as a process of its own and kills itself
 with SIGKILL after that many new events.

@@ -10,6 +10,8 @@ Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -63,7 +65,10 @@ class Run:
             UsageError: no settings, or settings that do not validate.
         """
         folder = Path(folder)
-        return cls(folder, plan.load(folder / CONFIG_NAME))
+        settings = plan.load(folder / CONFIG_NAME)
+        if ":" in settings.task:
+            _find_tasks_in(folder.resolve())
+        return cls(folder, settings)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -290,6 +295,15 @@ class Run:
             return self.store.put_file(path)
         shipped = resources.files("evolvent") / "data" / self.settings.model / "gold.jsonl.xz"
         return self.store.put_bytes(shipped.read_bytes()) if self.settings.model in SEEDS else ""
+
+
+def _find_tasks_in(folder: Path) -> None:
+    """Let a task named ``module:function`` lie beside `evolvent.yaml`; workers and judge inherit the path."""
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(folder) not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*known, str(folder))))
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def load_operators(names: list[str]) -> dict[str, Operator]:

@@ -8,7 +8,6 @@ Not here: where artifacts are kept (`store.py`).
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from evolvent.errors import UsageError
 from evolvent.models import codec as codecs
 from evolvent.models.codec import Codec, TokenizerCodec
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 
+TOKENIZER = "tokenizer.json"
 WEIGHTS, CONFIG, CODEC = "model.safetensors", "config.json", "codec.json"
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
@@ -76,13 +77,22 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
 
 
 def _hugging_face(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (CONFIG, *_TOKENIZER_FILES):
-            if name in files:
-                (Path(folder) / name).write_bytes(files[name])
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-        codec = TokenizerCodec(AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    return model.float(), codec
+    """A model of the `transformers` library and its fast tokenizer, from bytes alone: the judge's worker may write no file."""
+    config = json.loads(files[CONFIG])
+    if "model_type" not in config or "auto_map" in config:
+        raise UsageError(f"model: {CONFIG} names no model_type of the transformers library; custom code is never run")
+    if TOKENIZER not in files:
+        raise UsageError(f"model: expected {TOKENIZER} beside the weights (save the fast tokenizer)")
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    special = json.loads(files.get("tokenizer_config.json", b"{}"))
+    names = ("bos_token", "eos_token", "unk_token", "pad_token")
+    tokens = {name: _token(special[name]) for name in names if special.get(name)}
+    backend = Tokenizer.from_str(files[TOKENIZER].decode())
+    return model.float(), TokenizerCodec(PreTrainedTokenizerFast(tokenizer_object=backend, **tokens))
+
+
+def _token(entry: Any) -> str:
+    return str(entry["content"] if isinstance(entry, dict) else entry)
 
 
 def tokenizer_files(files: Mapping[str, bytes]) -> dict[str, bytes]:

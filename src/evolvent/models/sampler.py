@@ -141,7 +141,14 @@ def _decode(
     tokens = torch.tensor([[codec.pad] * (width - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
     cache = _cache()
-    out = model(input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    out = model(
+        input_ids=tokens,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp_min(0),  # some models would count the padding (GPT-2)
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
     logits = out.logits[:, -1].repeat_interleave(num_samples, 0)
     mask = mask.repeat_interleave(num_samples, 0)
     if num_samples > 1:

@@ -193,7 +193,8 @@ def _bare_environment(threads: int) -> dict[str, str]:
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": "/",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2])]),
+        # The package's own source, and where the parent finds a person's task (`module:function`).
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))),
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",

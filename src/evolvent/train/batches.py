@@ -48,13 +48,21 @@ def _stream(source: Source, rng: random.Random) -> Iterator[tuple[Example, int]]
 
 
 def batches(
-    sources: Sequence[Source], codec: Codec, steps: int, tokens_per_step: int, seed: int
+    sources: Sequence[Source], codec: Codec, steps: int, tokens_per_step: int, seed: int, *, prompt_loss: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """`steps` batches of ``(input_ids, labels)``, each ``(rows, width)`` with rows * width <= tokens_per_step.
 
-    Labels are -100 on padding and on prompt tokens that occur for the first time, which nothing could predict; the rest
-    of a prompt teaches copying, without which a small model takes ten times the steps to bind names (`docs/log.md`).
-    Each pass over a source encodes its prompts in a new variant.
+    Labels are -100 on padding and prompts. Each pass over a source encodes its prompts in a new variant.
+
+    Args:
+        sources: examples with their shares of the tokens.
+        codec: the model's codec.
+        steps: number of batches.
+        tokens_per_step: padded tokens of a batch.
+        seed: of the order.
+        prompt_loss: also predict those prompt tokens that occurred before in the prompt: from scratch this teaches copying
+            early, and nothing could predict a name's first occurrence. A fine-tuned model knows it, and is better taught
+            by answers alone.
 
     Raises:
         ValueError: no source has both examples and a share above zero.
@@ -64,26 +72,25 @@ def batches(
         raise ValueError("sources: expected at least one with examples and a share above 0")
     rng = random.Random(seed)
     streams = {source.name: _stream(source, rng) for source in live}
-    owed = dict.fromkeys(streams, 0.0)
+    drawn = dict.fromkeys(streams, 0)  # tokens by source, over all pools
     total = sum(source.share for source in live)
     made = 0
     while made < steps:
         rows: list[tuple[list[int], int]] = []
-        drawn = 0
-        while drawn < POOL * tokens_per_step:
-            source = max(live, key=lambda s: s.share / total * (drawn + 1) - owed[s.name])
+        before = sum(drawn.values())
+        while (now := sum(drawn.values())) - before < POOL * tokens_per_step:
+            source = max(live, key=lambda s: s.share / total * (now + 1) - drawn[s.name])
             example, epoch = next(streams[source.name])
             encoded = codec.encode(example.prompt, variant=epoch)
             answer = codec.encode_answer(example.answer, encoded)
             rows.append((encoded.ids + answer, len(encoded.ids)))
-            owed[source.name] += len(encoded.ids) + len(answer)
-            drawn += len(encoded.ids) + len(answer)
+            drawn[source.name] += len(encoded.ids) + len(answer)
         rows.sort(key=lambda row: len(row[0]))
         pool = list(_cut(rows, tokens_per_step))
         rng.shuffle(pool)
         for batch in pool[: steps - made]:
             made += 1
-            yield _collate(batch, codec.pad)
+            yield _collate(batch, codec.pad, prompt_loss)
 
 
 def _cut(rows: list[tuple[list[int], int]], tokens_per_step: int) -> Iterator[list[tuple[list[int], int]]]:
@@ -97,7 +104,7 @@ def _cut(rows: list[tuple[list[int], int]], tokens_per_step: int) -> Iterator[li
         yield batch
 
 
-def _collate(batch: list[tuple[list[int], int]], pad: int) -> tuple[Tensor, Tensor]:
+def _collate(batch: list[tuple[list[int], int]], pad: int, prompt_loss: bool) -> tuple[Tensor, Tensor]:
     width = max(len(ids) for ids, _ in batch)
     input_ids = torch.full((len(batch), width), pad, dtype=torch.long)
     labels = torch.full((len(batch), width), -100, dtype=torch.long)
@@ -106,7 +113,7 @@ def _collate(batch: list[tuple[list[int], int]], pad: int) -> tuple[Tensor, Tens
         input_ids[i, : len(ids)] = row
         labels[i, prompt : len(ids)] = row[prompt:]
         seen: set[int] = set()
-        for place, token in enumerate(ids[:prompt]):
+        for place, token in enumerate(ids[:prompt] if prompt_loss else ()):
             if token in seen:
                 labels[i, place] = token
             seen.add(token)

@@ -1,0 +1,128 @@
+"""The built-in transformer: a cache, padding and batching change nothing; the ecosystem can load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.cache_utils import DynamicCache
+
+from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+
+
+def tiny(positions: str = "rope", **changes: Any) -> EvolventForCausalLM:
+    torch.manual_seed(1)
+    config = EvolventConfig(
+        vocab_size=23, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        positions=positions, **changes,
+    )  # fmt: skip
+    return EvolventForCausalLM(config).eval()
+
+
+def ids(rows: int, width: int) -> torch.Tensor:
+    return torch.randint(2, 23, (rows, width), generator=torch.Generator().manual_seed(5))
+
+
+both = pytest.mark.parametrize("positions", ["rope", "none"])
+
+
+@both
+@pytest.mark.parametrize("cut", [1, 4, 8])
+@torch.inference_mode()
+def test_a_cache_changes_nothing(positions: str, cut: int) -> None:
+    model, tokens = tiny(positions), ids(3, 9)
+    whole = model(input_ids=tokens).logits
+    cache = DynamicCache()
+    parts = [model(input_ids=tokens[:, :cut], past_key_values=cache, use_cache=True).logits]
+    for t in range(cut, 9):
+        mask = torch.ones(3, t + 1, dtype=torch.long)
+        parts.append(model(input_ids=tokens[:, t : t + 1], attention_mask=mask, past_key_values=cache).logits)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-4)
+
+
+@both
+@torch.inference_mode()
+def test_several_tokens_on_top_of_a_cache(positions: str) -> None:
+    model, tokens = tiny(positions), ids(2, 9)
+    cache = DynamicCache()
+    model(input_ids=tokens[:, :4], past_key_values=cache, use_cache=True)
+    rest = model(input_ids=tokens[:, 4:], past_key_values=cache).logits
+    torch.testing.assert_close(rest, model(input_ids=tokens).logits[:, 4:], atol=1e-5, rtol=1e-4)
+
+
+@both
+@pytest.mark.parametrize("pad", [1, 6])
+@torch.inference_mode()
+def test_padding_on_the_left_changes_nothing(positions: str, pad: int) -> None:
+    model, tokens = tiny(positions), ids(2, 7)
+    padded = torch.cat((torch.zeros(2, pad, dtype=torch.long), tokens), 1)
+    mask = torch.cat((torch.zeros(2, pad, dtype=torch.long), torch.ones(2, 7, dtype=torch.long)), 1)
+    out = model(input_ids=padded, attention_mask=mask).logits[:, pad:]
+    torch.testing.assert_close(out, model(input_ids=tokens).logits, atol=1e-5, rtol=1e-4)
+
+
+@both
+@torch.inference_mode()
+def test_padding_with_a_cache_changes_nothing(positions: str) -> None:
+    model, tokens = tiny(positions), ids(1, 8)
+    cache, pad = DynamicCache(), 3
+    padded = torch.cat((torch.zeros(1, pad, dtype=torch.long), tokens[:, :5]), 1)
+    mask = torch.tensor([[0] * pad + [1] * 5])
+    model(input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=True)
+    for t in range(5, 8):
+        mask = torch.cat((mask, torch.ones(1, 1, dtype=torch.long)), 1)
+        out = model(input_ids=tokens[:, t : t + 1], attention_mask=mask, past_key_values=cache).logits
+    torch.testing.assert_close(out[:, -1], model(input_ids=tokens).logits[:, -1], atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_the_future_is_not_seen() -> None:
+    model, tokens = tiny(), ids(1, 8)
+    changed = tokens.clone()
+    changed[:, 5:] = 2
+    torch.testing.assert_close(model(input_ids=tokens).logits[:, :5], model(input_ids=changed).logits[:, :5])
+
+
+@torch.inference_mode()
+def test_logits_to_keep_are_the_last() -> None:
+    model, tokens = tiny(), ids(2, 6)
+    whole = model(input_ids=tokens).logits
+    torch.testing.assert_close(model(input_ids=tokens, logits_to_keep=2).logits, whole[:, -2:])
+
+
+def test_the_loss_is_shifted_and_masked() -> None:
+    model, tokens = tiny(), ids(2, 6)
+    labels = tokens.clone()
+    labels[:, :4] = -100
+    out = model(input_ids=tokens, labels=labels)
+    expected = torch.nn.functional.cross_entropy(out.logits[:, 3:5].flatten(0, 1), tokens[:, 4:].flatten())
+    torch.testing.assert_close(out.loss, expected)
+
+
+@both
+def test_save_pretrained_and_auto_model(positions: str, tmp_path: Path) -> None:
+    model, tokens = tiny(positions), ids(2, 6)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert isinstance(again, EvolventForCausalLM)
+    assert again.config.positions == positions
+    with torch.inference_mode():
+        assert torch.equal(again(input_ids=tokens).logits, model(input_ids=tokens).logits)
+
+
+def test_generate_of_the_ecosystem_works() -> None:
+    model, tokens = tiny(), ids(2, 5)
+    with torch.inference_mode():
+        out = model.generate(
+            tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=6, min_new_tokens=6
+        )
+    assert out.shape == (2, 11)
+
+
+@pytest.mark.parametrize(("field", "value"), [("positions", "alibi"), ("num_attention_heads", 3)])
+def test_wrong_configurations_are_named(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{'positions' if field == 'positions' else 'hidden_size'}: expected"):
+        EvolventConfig(**{"hidden_size": 16, field: value})

@@ -1,0 +1,105 @@
+"""The fold, event by event. That it equals the live state of a real run: `test_invariants.py`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State
+from evolvent.types import Event
+
+
+def event(kind: str, **payload: Any) -> Event:
+    return Event(run="r", seq=1, time_ns=0, actor="controller", kind=kind, key="k", schema=1, payload=payload, cost={},
+                 content_hash="", chain_hash="")  # fmt: skip
+
+
+def version(name: str) -> dict[str, Any]:
+    return {"version": name, "candidate": {"model": name}, "policy": {}}
+
+
+def begun() -> State:
+    state = State()
+    state.apply(event("seed.imported", **version("seed"), parameters=1))
+    state.apply(event("turn.started", turn=1, champion="seed"))
+    return state
+
+
+def built(state: State, id_: str, name: str, flops: int = 10, data: str = "") -> None:
+    proposal = {"operator": "gold", "params": {"n": id_}}
+    state.apply(event("proposed", id=id_, proposal=proposal, answers={"skill": "a"}))
+    state.apply(event("built", id=id_, **version(name), flops=flops, tokens=7, data=data))
+
+
+def promoted(state: State, name: str, forced: bool) -> None:
+    state.apply(event("promoted", id="1.0", forced=forced, **version(name)))
+
+
+def test_the_seed_is_champion_and_certified() -> None:
+    state = begun()
+    assert (state.seed, state.champion, state.certified) == ("seed", "seed", "seed")
+
+
+def test_a_promotion_certifies_unless_forced() -> None:
+    state = begun()
+    promoted(state, "a", forced=False)
+    assert (state.champion, state.certified, state.previous, state.promotions) == ("a", "a", "seed", 1)
+    promoted(state, "b", forced=True)
+    assert (state.champion, state.certified, state.previous, state.promotions) == ("b", "a", "a", 1)
+
+
+def test_a_rollback_gives_the_place_back() -> None:
+    state = begun()
+    promoted(state, "a", forced=False)
+    promoted(state, "b", forced=True)
+    state.apply(event("rolled_back", **{"from": "b"}, to="a", certified="a", candidate={"model": "a"}, policy={}))
+    assert (state.champion, state.certified, state.previous) == ("a", "a", "b")
+
+
+def test_costs_add_up_by_unit() -> None:
+    state = begun()
+    built(state, "1.0", "a")
+    state.apply(event("diagnosed", champion="seed", skills={}, subgoals={}, flops=100, tokens=5))
+    state.apply(event("standing.checked", number=1, turn=1, champion="a", problems=64))
+    assert state.spent == {"flops": 110, "tokens": 12, "problems": 64}
+
+
+def test_a_free_idea_that_was_rejected_is_barred_until_the_champion_changes() -> None:
+    state = begun()
+    built(state, "1.0", "a", flops=0)
+    built(state, "1.1", "b", flops=5)
+    for id_ in ("1.0", "1.1"):
+        state.apply(event("rejected", id=id_, version="x", reason="futile"))
+    assert state.barred == ['gold|{"n":"1.0"}']
+    promoted(state, "c", forced=False)
+    assert state.barred == []
+
+
+def test_it_stays_the_same_size_however_long_the_run() -> None:
+    state, sizes = begun(), []
+    for turn in range(1, 60):
+        state.apply(event("turn.started", turn=turn, champion=state.champion))
+        for i in range(2):
+            built(state, f"{turn}.{i}", f"v{turn}.{i}", flops=0, data=f"d{turn}.{i}")
+            state.apply(event("rejected", id=f"{turn}.{i}", version="x", reason="futile"))
+        state.apply(event("turn.ended", turn=turn, champion=state.champion, spent={}))
+        sizes.append(len(json.dumps(state.plain())))
+    assert len(state.pool) == POOL_LIMIT
+    assert len(state.barred) == BARRED_LIMIT
+    assert state.versions.keys() == {"seed"}
+    assert max(sizes[30:]) - min(sizes[30:]) < 100
+
+
+def test_unknown_kinds_change_nothing() -> None:
+    state = begun()
+    before = json.dumps(state.plain())
+    state.apply(event("request.stop", flops=10**9))
+    assert json.dumps(state.plain()) == before
+
+
+def test_a_resumed_run_is_not_stopped() -> None:
+    state = begun()
+    state.apply(event("run.stopped", reason="2 turns done"))
+    assert state.stopped == "2 turns done"
+    state.apply(event("run.resumed"))
+    assert state.stopped == ""
