@@ -13,6 +13,7 @@ Not here: a machine that loses power (`tests/test_ledger.py` holds what the ledg
 
 from __future__ import annotations
 
+import importlib
 import random
 import shutil
 import sqlite3
@@ -29,7 +30,7 @@ from evolvent.ledger import Ledger
 from evolvent.run import LEDGER
 
 sys.path.insert(0, str(ROOT / "tests"))
-import toy_world
+toy_world = importlib.import_module("toy_world")
 
 ARMS = ("events", "random", "tampering")
 BAR_KILLS = 100

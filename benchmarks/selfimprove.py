@@ -46,7 +46,7 @@ def _context(store: Store, inputs: dict[str, str], params: dict[str, Any], seed:
 def _oracle_data(store: Store, model: str, settings: dict[str, Any], seed: int) -> str:
     """True labels on the same kind of drawn problems: the ceiling."""
     net, codec = from_files(store.read_tree(model))
-    maker = selflabel.Maker(SqlMigration(), net, codec, "verified")
+    maker = selflabel.Maker(SqlMigration(), net, codec, "verified", {"kind": "direct"})
     target = settings["target_rate"] / 100
     problems = selflabel.draw_problems(maker, settings["problems"], target, random.Random(seed), selflabel.Funnel())
     rows = [json.dumps({"prompt": p.prompt, "answer": reference(p)}) for p in problems]
@@ -82,7 +82,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         if arm == "oracle":
             pool.append(_oracle_data(store, model, settings, step_seed))
         elif arm != "gold":
-            params = {"task": TASK, "filter": FILTER[arm], **{k: settings[k] for k in ("problems", "samples", "target_rate")}}
+            params = {"task": TASK, "scaffold": {"kind": "direct"}, "filter": FILTER[arm], **{k: settings[k] for k in ("problems", "samples", "target_rate")}}
             made = selflabel.self_labels(_context(store, {"model": model}, params, step_seed))
             pool.append(made["data"])
             funnel = store.get_json(made["stats"])

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import evolvent
 from evolvent.ledger import Ledger
 from evolvent.plan import CONFIG_NAME
 from evolvent.run import LEDGER, Run
@@ -105,7 +106,7 @@ def hashes(folder: Path) -> list[str]:
 
 def start(folder: Path, turns: int = TURNS, kill_after: int = 0) -> subprocess.Popen[bytes]:
     """The run as a process of its own."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(Path(evolvent.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     argv = [sys.executable, __file__, str(folder), str(turns), str(kill_after)]
     return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL)
 

@@ -25,20 +25,30 @@ from evolvent.types import Event
 
 __all__ = ["DEMO", "SEALED", "play", "prepare"]
 
-# Small enough for two cores and a quarter of an hour, large enough for the gate to see the gain (`evolvent check`).
+# Small enough for three minutes on two cores, large enough for the gate to see the gain (`evolvent check`).
 DEMO: dict[str, Any] = {
     "task": "sql_migration",
     "model": "sql-seed",
     "seed": 0,
-    "goal": {"gain_points": 15, "turns": 6},
+    "goal": {"gain_points": 20, "turns": 3},
     "plan": {
         "target": "multi",
-        "protected": {"single": 6, "multi": 6},
+        "protected": {"single": 5, "multi": 5},
         "first_epoch_slots": 8,
-        "minimum_gain_points": 8,
-        "max_items": 4000,
+        "minimum_gain_points": 5,
+        "max_items": 3000,
     },
-    "probes": {"every_turns": 2},
+    "build": {
+        "problems": 300,
+        "samples": 1,
+        "steps": 90,
+        "tokens_per_step": 2048,
+        "learning_rate": "0.0008",
+        "gold_share": 50,
+    },
+    "dev": {"problems": 120},
+    "probes": {"every_turns": 1},
+    "proposals_per_turn": 3,
 }
 SEALED = {"single": 1000, "multi": 500}  # sealed problems by skill
 USER = "demo user"

@@ -71,11 +71,11 @@ def test_padding_with_a_cache_changes_nothing(positions: str) -> None:
     cache, pad = DynamicCache(), 3
     padded = torch.cat((torch.zeros(1, pad, dtype=torch.long), tokens[:, :5]), 1)
     mask = torch.tensor([[0] * pad + [1] * 5])
-    model(input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=True)
+    last = model(input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=True).logits[:, -1]
     for t in range(5, 8):
         mask = torch.cat((mask, torch.ones(1, 1, dtype=torch.long)), 1)
-        out = model(input_ids=tokens[:, t : t + 1], attention_mask=mask, past_key_values=cache).logits
-    torch.testing.assert_close(out[:, -1], model(input_ids=tokens).logits[:, -1], atol=1e-5, rtol=1e-4)
+        last = model(input_ids=tokens[:, t : t + 1], attention_mask=mask, past_key_values=cache).logits[:, -1]
+    torch.testing.assert_close(last, model(input_ids=tokens).logits[:, -1], atol=1e-5, rtol=1e-4)
 
 
 @torch.inference_mode()
@@ -114,7 +114,8 @@ def test_save_pretrained_and_auto_model(positions: str, tmp_path: Path) -> None:
 
 
 def test_generate_of_the_ecosystem_works() -> None:
-    model, tokens = tiny(), ids(2, 5)
+    tokens = ids(2, 5)
+    model: Any = tiny()
     with torch.inference_mode():
         out = model.generate(
             tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=6, min_new_tokens=6

@@ -1,6 +1,7 @@
 """Challenger-made problems and the answers that the model itself found, kept only when they are verified.
 
-The challenger knows the task's difficulty axes. It tries a few problems of each cell, then spends the budget on cells
+The model answers under its own program; of a stepwise answer each step is a pair to learn from. The challenger knows the task's
+difficulty axes. It tries a few problems of each cell, then spends the budget on cells
 where the success rate is near its target: neither rare nor certain. The model samples several answers a problem; what
 the filter passes becomes training data. No reference answer exists anywhere in this process.
 
@@ -27,7 +28,9 @@ from evolvent.errors import JobFailed
 from evolvent.jobs import JobContext
 from evolvent.models.codec import Codec
 from evolvent.models.files import from_files, num_parameters
-from evolvent.models.sampler import Sampled, sample
+from evolvent.models.sampler import sample
+from evolvent.observe.rollout import rollout
+from evolvent.scaffold.programs import Step
 from evolvent.tasks.base import Task
 from evolvent.types import Problem, derive_seed
 
@@ -56,6 +59,15 @@ class Funnel:
 
 
 @dataclass(frozen=True)
+class Tries:
+    """Answers ``[problem][try]``, the (prompt, output) pairs that each is made of, and what they cost."""
+
+    outputs: list[list[str]]
+    steps: list[list[list[Step]]]
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Maker:
     """A model at work on a task."""
 
@@ -63,17 +75,28 @@ class Maker:
     model: Any
     codec: Codec
     filter: str
+    scaffold: dict[str, Any]
 
-    def sample(self, problems: Sequence[Problem], k: int, temperature: float, seed: int) -> Sampled:
-        """The model's answers, `k` a problem."""
-        return sample(
-            self.model,
-            self.codec,
-            [problem.prompt for problem in problems],
-            num_samples=k,
-            temperature=temperature,
-            max_new_tokens=self.task.max_output_tokens,
-            seed=seed,
+    def answers(self, problems: Sequence[Problem], k: int, explore: float, seed: int) -> Tries:
+        """`k` tries a problem, under the model's own program."""
+        prompts = [problem.prompt for problem in problems]
+        if self.scaffold["kind"] == "direct":  # the k samples of a prompt share its prefill
+            limit = self.task.max_output_tokens
+            out = sample(
+                self.model, self.codec, prompts, num_samples=k, temperature=explore, max_new_tokens=limit, seed=seed
+            )
+            steps = [[[(p, text)] for text in samples] for p, samples in zip(prompts, out.outputs, strict=True)]
+            return Tries(out.outputs, steps, out.tokens_read + out.tokens_written)
+        tries = [
+            rollout(
+                self.model, self.codec, self.task, self.scaffold, prompts, derive_seed(seed, i), explore=explore
+            )
+            for i in range(k)
+        ]
+        return Tries(
+            [list(samples) for samples in zip(*(t.outputs for t in tries), strict=True)],
+            [list(made) for made in zip(*(t.steps for t in tries), strict=True)],
+            sum(t.tokens for t in tries),
         )
 
     def passes(
@@ -110,7 +133,7 @@ class Maker:
 
 
 def self_labels(ctx: JobContext) -> dict[str, str]:
-    """The job. Inputs ``model``; params ``task, filter, problems, samples, target_rate``.
+    """The job. Inputs ``model``; params ``task, scaffold, filter, problems, samples, target_rate``.
 
     Returns:
         ``data``: JSON lines of kept pairs; ``stats``: JSON of the funnel, with success counts by cell.
@@ -123,15 +146,14 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
         raise ValueError(f"filter: expected one of {', '.join(FILTERS)}, got {params['filter']!r}")
     task = tasks.load(params["task"])
     model, codec = from_files(ctx.store.read_tree(ctx.inputs["model"]))
-    maker, funnel = Maker(task, model, codec, params["filter"]), Funnel()
+    maker, funnel = Maker(task, model, codec, params["filter"], params["scaffold"]), Funnel()
     rng = random.Random(ctx.seed)
     problems = draw_problems(maker, int(params["problems"]), int(params["target_rate"]) / 100, rng, funnel)
     ctx.report({"stage": "sample", "problems": len(problems)})
-    sampled = maker.sample(problems, int(params["samples"]), TEMPERATURE, derive_seed(ctx.seed, "sample"))
-    funnel.drawn, funnel.sampled = len(problems), sum(len(s) for s in sampled.outputs)
-    funnel.tokens += sampled.tokens_read + sampled.tokens_written
-    pairs = _select(maker, problems, sampled.outputs, rng, funnel, derive_seed(ctx.seed, "verify"))
-    funnel.kept = len(pairs)
+    tries = maker.answers(problems, int(params["samples"]), TEMPERATURE, derive_seed(ctx.seed, "sample"))
+    funnel.drawn, funnel.sampled = len(problems), sum(len(s) for s in tries.outputs)
+    funnel.tokens += tries.tokens
+    pairs = _select(maker, problems, tries, rng, funnel, derive_seed(ctx.seed, "verify"))
     if not pairs:
         raise JobFailed(
             "nothing_kept", f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter"
@@ -153,8 +175,8 @@ def draw_problems(maker: Maker, count: int, target: float, rng: random.Random, f
             for p in maker.task.generate(skill, rng, -(-count // len(maker.task.skills)))
         ]
     tried = [problem for cell in cells for problem in maker.task.challenge(_named(cell), rng, PROBE_PROBLEMS)]
-    out = maker.sample(tried, 1, 0.0, 0)
-    funnel.tokens += out.tokens_read + out.tokens_written
+    out = maker.answers(tried, 1, 0.0, 0)
+    funnel.tokens += out.tokens
     believed = maker.passes(tried, out.outputs, rng.getrandbits(62), Funnel())
     weights = []
     for i, cell in enumerate(cells):
@@ -181,29 +203,31 @@ def _named(cell: Mapping[str, str]) -> dict[str, str]:
     return {axis: value for axis, value in cell.items() if value}
 
 
-def _select(
+def _select(  # noqa: PLR0913, PLR0917 - the last step of one job
     maker: Maker,
     problems: Sequence[Problem],
-    outputs: Sequence[list[str]],
+    tries: Tries,
     rng: random.Random,
     funnel: Funnel,
     seed: int,
-) -> list[tuple[str, str]]:
-    """At most one pair a problem: the most frequent believed answer; easy problems thinned out."""
-    if maker.filter == "none":
-        return [(p.prompt, Counter(s).most_common(1)[0][0]) for p, s in zip(problems, outputs, strict=True)]
+) -> list[Step]:
+    """What to learn from: the steps of one try a problem, the first that the filter believes; easy ones thinned out."""
     if maker.filter == "random":
+        funnel.kept = len(problems)
         order = list(range(len(problems)))
         rng.shuffle(order)
-        return [(p.prompt, _transplant(outputs[order[i]][0], p.prompt, rng)) for i, p in enumerate(problems)]
-    believed = maker.passes(problems, outputs, seed, funnel)
-    pairs = []
-    for problem, samples, passed in zip(problems, outputs, believed, strict=True):
-        funnel.correct += sum(passed)
-        good = [text for text, ok in zip(samples, passed, strict=True) if ok]
-        easy = len(good) == len(samples) > 1
-        if good and (not easy or rng.random() < EASY_SHARE):
-            pairs.append((problem.prompt, Counter(good).most_common(1)[0][0]))
+        return [(p.prompt, _transplant(tries.outputs[order[i]][0], p.prompt, rng)) for i, p in enumerate(problems)]
+    if maker.filter == "none":
+        believed = [[True] * len(samples) for samples in tries.outputs]
+    else:
+        believed = maker.passes(problems, tries.outputs, seed, funnel)
+    pairs: list[Step] = []
+    for steps, passed in zip(tries.steps, believed, strict=True):
+        funnel.correct += sum(passed) if maker.filter != "none" else 0
+        easy = maker.filter != "none" and all(passed) and len(passed) > 1
+        if any(passed) and (not easy or rng.random() < EASY_SHARE):
+            funnel.kept += 1
+            pairs += steps[passed.index(True)]
     return pairs
 
 

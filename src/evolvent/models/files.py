@@ -77,7 +77,7 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
 
 
 def _hugging_face(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
-    """A model of the `transformers` library and its fast tokenizer, from bytes alone: the judge's worker may write no file."""
+    """A model of the `transformers` library and its fast tokenizer, from bytes: the judge's worker writes no file."""
     config = json.loads(files[CONFIG])
     if "model_type" not in config or "auto_map" in config:
         raise UsageError(f"model: {CONFIG} names no model_type of the transformers library; custom code is never run")

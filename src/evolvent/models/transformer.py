@@ -85,7 +85,8 @@ def _rotate(x_BHTE: Tensor, rotation: Rotation) -> Tensor:
 def _attend_one(q_BH1E: Tensor, k_BHSE: Tensor, v_BHSE: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of one new token a row.
 
-    Two batched products instead of the fused kernel, which pays more per row and head than the arithmetic of a short cache.
+    Two batched products instead of the fused kernel, which pays more per row and head than the arithmetic of a short
+    cache.
     """
     scores = torch.matmul(q_BH1E, k_BHSE.transpose(-1, -2)) * q_BH1E.shape[-1] ** -0.5
     if mask is not None:
@@ -108,7 +109,12 @@ class Block(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width, bias=False)
 
     def forward(
-        self, x_BTD: Tensor, rotation: Rotation | None, mask: Tensor | None, padding_BT: Tensor | None, cache: Cache | None
+        self,
+        x_BTD: Tensor,
+        rotation: Rotation | None,
+        mask: Tensor | None,
+        padding_BT: Tensor | None,
+        cache: Cache | None,
     ) -> Tensor:
         """Attention over smeared keys and feed-forward, each with its residual.
 

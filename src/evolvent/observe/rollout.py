@@ -11,22 +11,30 @@ from typing import Any
 from evolvent.models.codec import Codec
 from evolvent.models.sampler import Sampled, sample
 from evolvent.scaffold import programs
-from evolvent.scaffold.programs import Answered
+from evolvent.scaffold.programs import Answered, Tools
 from evolvent.tasks.base import Task
 
 
-def rollout(
-    model: Any, codec: Codec, task: Task, scaffold: dict[str, Any], prompts: Sequence[str], seed: int
+def rollout(  # noqa: PLR0913 - who answers, how, what
+    model: Any,
+    codec: Codec,
+    task: Task,
+    scaffold: dict[str, Any],
+    prompts: Sequence[str],
+    seed: int,
+    *,
+    explore: float = 0.0,
 ) -> Answered:
     """One answer a prompt.
 
     Args:
         model: a causal model in evaluation mode.
         codec: its codec.
-        task: gives the room of an answer and the scratch feedback.
+        task: gives the room of an answer and the scratch runs.
         scaffold: the reasoning program.
         prompts: what to answer.
         seed: of all sampling.
+        explore: temperature of what is otherwise greedy.
     """
 
     def generate(some: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
@@ -40,4 +48,4 @@ def rollout(
             seed=seed,
         )
 
-    return programs.run(scaffold, generate, task.feedback, prompts, seed)
+    return programs.run(scaffold, generate, Tools(task.feedback, task.advance), prompts, seed, explore)

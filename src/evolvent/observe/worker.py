@@ -34,7 +34,7 @@ def _rehearse(task: Task) -> None:
     model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
     model, loaded = from_files(to_files(model, codec))
     prompt = "-- from\nCREATE TABLE a (b INTEGER);\n-- to\n-- migration\n"
-    for kind in ({"kind": "direct"}, {"kind": "vote", "answers": 2}, {"kind": "retry", "answers": 2}):
+    for kind in ({"kind": "direct"}, {"kind": "vote", "answers": 2}, {"kind": "retry", "answers": 2}, {"kind": "stepwise", "answers": 2}):
         rollout(model, loaded, task, kind, [prompt], 0)
 
 

@@ -20,6 +20,7 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
     build = bench.settings.build
     params = {
         "task": bench.settings.task,
+        "scaffold": bench.scaffold,
         "filter": "verified" if task.intrinsic else "cycle",
         "problems": build.problems,
         "samples": build.samples,
@@ -49,7 +50,7 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
 SELF_LABELS = OperatorSpec(
     name="self_labels",
     summary="make problems at the edge of ability, keep own verified answers, fine-tune",
-    space={"learning_rate": ("0.0007", "0.001", "0.0015"), "gold_share": (10, 20, 30)},
+    space={"learning_rate": ("0.0004", "0.0008"), "gold_share": (40, 50)},
     prior_points=8.0,
 )
 

@@ -10,16 +10,16 @@ from evolvent.scaffold import programs
 
 SCAFFOLD = OperatorSpec(
     name="scaffold",
-    summary="answer directly, by vote, or by running and retrying on the engine's error",
+    summary="answer directly, by vote, by retrying on the engine's error, or step by step on a scratch copy",
     space={"kind": programs.KINDS, "answers": (4,)},
-    prior_points=2.0,
+    prior_points=6.0,
     relative_cost=0.1,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaffold:
-    """Swap the scaffold; the weights stay. The three programs may spend the same number of answers."""
+    """Swap the scaffold; the weights stay. The programs may spend the same number of answers."""
 
     spec: OperatorSpec = SCAFFOLD
 

@@ -68,6 +68,13 @@ class Task(Protocol):
         """A scratch run's complaint of `output`, from the prompt alone; ``None`` if it runs or nothing can be run."""
         ...
 
+    def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
+        """One step of a stepwise program: what of `output` ran on a scratch copy, and the prompt of what is left.
+
+        From prompt and output alone. ``("", None)`` for a task without steps, or when nothing ran.
+        """
+        ...
+
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         """For the cycle check: a prompt that asks for the way back and the answer expected; ``None`` for none."""
         ...

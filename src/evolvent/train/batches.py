@@ -17,6 +17,7 @@ from torch import Tensor
 
 from evolvent.models.codec import Codec
 
+REFUSED_LIMIT = 1000  # examples; more than that, and more than batches made, is a wrong source
 POOL = 8  # batches drawn together and sorted by length, so that padding stays under a tenth
 
 
@@ -60,12 +61,12 @@ def batches(
         steps: number of batches.
         tokens_per_step: padded tokens of a batch.
         seed: of the order.
-        prompt_loss: also predict those prompt tokens that occurred before in the prompt: from scratch this teaches copying
-            early, and nothing could predict a name's first occurrence. A fine-tuned model knows it, and is better taught
-            by answers alone.
+        prompt_loss: also predict those prompt tokens that occurred before in the prompt: from scratch this teaches
+            copying early, and nothing could predict a name's first occurrence. A fine-tuned model knows it, and is
+            better taught by answers alone.
 
     Raises:
-        ValueError: no source has both examples and a share above zero.
+        ValueError: no source has both examples and a share above zero, or the codec cannot write what they hold.
     """
     live = [source for source in sources if source.examples and source.share > 0]
     if not live:
@@ -74,15 +75,21 @@ def batches(
     streams = {source.name: _stream(source, rng) for source in live}
     drawn = dict.fromkeys(streams, 0)  # tokens by source, over all pools
     total = sum(source.share for source in live)
-    made = 0
+    made = refused = 0
     while made < steps:
         rows: list[tuple[list[int], int]] = []
         before = sum(drawn.values())
         while (now := sum(drawn.values())) - before < POOL * tokens_per_step:
             source = max(live, key=lambda s: s.share / total * (now + 1) - drawn[s.name])
             example, epoch = next(streams[source.name])
-            encoded = codec.encode(example.prompt, variant=epoch)
-            answer = codec.encode_answer(example.answer, encoded)
+            try:
+                encoded = codec.encode(example.prompt, variant=epoch)
+                answer = codec.encode_answer(example.answer, encoded)
+            except ValueError as exc:  # what the codec cannot write teaches nothing
+                refused += 1
+                if refused > REFUSED_LIMIT and refused > made:
+                    raise ValueError(f"sources: the codec cannot write their examples: {exc}") from None
+                continue
             rows.append((encoded.ids + answer, len(encoded.ids)))
             drawn[source.name] += len(encoded.ids) + len(answer)
         rows.sort(key=lambda row: len(row[0]))

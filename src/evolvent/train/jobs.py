@@ -13,7 +13,6 @@ import torch
 
 from evolvent.errors import JobFailed
 from evolvent.jobs import JobContext
-from evolvent.models.codec import Codec
 from evolvent.models.files import from_files, num_parameters, to_files, tokenizer_files
 from evolvent.store import Store
 from evolvent.train.batches import Example, Source, batches
@@ -30,17 +29,6 @@ def read_examples(store: Store, name: str) -> list[Example]:
         data = lzma.decompress(data)
     rows = (json.loads(line) for line in data.decode().splitlines() if line.strip())
     return [Example(str(row["prompt"]), str(row["answer"])) for row in rows]
-
-
-def _usable(examples: list[Example], codec: Codec) -> list[Example]:
-    kept = []
-    for example in examples:
-        try:
-            codec.encode_answer(example.answer, codec.encode(example.prompt))
-        except ValueError:
-            continue  # an answer that the codec cannot write teaches nothing
-        kept.append(example)
-    return kept
 
 
 def finetune(ctx: JobContext) -> dict[str, str]:
@@ -62,9 +50,9 @@ def finetune(ctx: JobContext) -> dict[str, str]:
     files = ctx.store.read_tree(ctx.inputs["model"])
     torch.manual_seed(ctx.seed)
     model, codec = from_files(files)
-    gold = _usable(read_examples(ctx.store, ctx.inputs[GOLD]), codec) if GOLD in ctx.inputs else []
+    gold = read_examples(ctx.store, ctx.inputs[GOLD]) if GOLD in ctx.inputs else []
     names = sorted(name for name in ctx.inputs if name.startswith("data"))
-    data = [_usable(read_examples(ctx.store, ctx.inputs[name]), codec) for name in names]
+    data = [read_examples(ctx.store, ctx.inputs[name]) for name in names]
     newest, replay = (data[-1] if data else []), [example for part in data[:-1] for example in part]
     share = int(params["gold_share"]) / 100 if newest or replay else 1.0
     sources = [

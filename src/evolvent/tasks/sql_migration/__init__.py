@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evolvent.tasks.sql_migration import generate, verify
+from evolvent.tasks.sql_migration import generate, progress, verify
 from evolvent.types import Problem, Score
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -57,6 +57,10 @@ class SqlMigration:
     def feedback(self, prompt: str, output: str) -> str | None:
         """The engine's error on a scratch database that holds A, without rows; ``None`` if it runs."""
         return verify.scratch_error(prompt, output)
+
+    def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
+        """Run what runs of `output` on a scratch copy of A; the rest of the way to B as a new prompt."""
+        return progress.advance(prompt, output)
 
     def inverse_prompt(self, prompt: str, output: str) -> None:
         """None: a migration is verified by running it, no way back is needed."""

@@ -62,7 +62,7 @@ def verify(
         return Score(correct=False, error="empty")
     if len(output) > MAX_OUTPUT_CHARS:
         return Score(correct=False, error="limit")
-    with closing(_database(before)) as made, closing(_database(after)) as wanted:
+    with closing(scratch(before)) as made, closing(scratch(after)) as wanted:
         rows = _insert_probes(made, random.Random(probe_seed))
         error = _run(made, output)
         if error is not None:
@@ -78,7 +78,7 @@ def verify(
 def well_posed(before: Sequence[str], after: Sequence[str]) -> bool:
     """SQLite accepts both schemas, and they differ."""
     try:
-        with closing(_database(before)) as a, closing(_database(after)) as b:
+        with closing(scratch(before)) as a, closing(scratch(after)) as b:
             return _difference(catalogue(a), catalogue(b)) is not None
     except sqlite3.Error:
         return False
@@ -88,13 +88,14 @@ def scratch_error(prompt: str, output: str) -> str | None:
     """The engine's message when `output` runs on a scratch database that holds the prompt's schema A, without rows."""
     head = prompt.split("-- to", 1)[0].replace("-- from", "", 1)
     try:
-        with closing(_database([statement for statement in head.split(";\n") if statement.strip()])) as made:
+        with closing(scratch([statement for statement in head.split(";\n") if statement.strip()])) as made:
             return _run(made, output, message=True)
     except sqlite3.Error:
         return None
 
 
-def _database(statements: Sequence[str]) -> sqlite3.Connection:
+def scratch(statements: Sequence[str]) -> sqlite3.Connection:
+    """An empty database in memory that holds these statements' schema."""
     connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
     connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("PRAGMA max_page_count=4096")
@@ -113,7 +114,15 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
     return sqlite3.SQLITE_OK
 
 
-def _run(connection: sqlite3.Connection, script: str, *, message: bool = False) -> str | None:
+def run_some(connection: sqlite3.Connection, script: str) -> list[str]:
+    """Run hostile SQL up to its first error; returns the statements that ran."""
+    ran: list[str] = []
+    return [] if _run(connection, script, ran=ran) == "open_transaction" else ran
+
+
+def _run(
+    connection: sqlite3.Connection, script: str, *, message: bool = False, ran: list[str] | None = None
+) -> str | None:
     """Run hostile SQL. Returns an error kind (or the engine's message), ``None`` when all of it ran."""
     connection.set_authorizer(_authorize)
     for name in _SLOW_FUNCTIONS:
@@ -130,6 +139,8 @@ def _run(connection: sqlite3.Connection, script: str, *, message: bool = False) 
             return "limit"
         for statement in statements:
             connection.execute(statement)
+            if ran is not None:
+                ran.append(statement)
         return "open_transaction" if connection.in_transaction else None
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as exc:
         return str(exc) if message else _kind(str(exc))
@@ -212,7 +223,7 @@ def catalogue(connection: sqlite3.Connection) -> Catalogue:
         elif kind == "index" and sql is not None:
             found["indexes"][name.lower()] = _index(connection, name, table, sql)
         elif kind in ("view", "trigger"):
-            found["others"][name.lower()] = _words(sql or "")
+            found["others"][name.lower()] = words(sql or "")
     return found
 
 
@@ -220,24 +231,25 @@ def _default(text: str | None) -> str | None:
     return None if text is None or text.upper() == "NULL" else text
 
 
-def _words(sql: str) -> list[str]:
+def words(sql: str) -> list[str]:
+    """A statement's words: comments, white space, quotes and case taken off; literals as they are."""
     return [w.strip('"`[]').lower() if w[0] != "'" else w for w in _WORDS.findall(_COMMENT.sub(" ", sql))]
 
 
 def _hidden(sql: str) -> list[str]:
-    words = _words(sql)
-    found = [w for w in words if w in ("autoincrement", "strict", "without")]
-    for i, word in enumerate(words):
+    found_words = words(sql)
+    found = [w for w in found_words if w in ("autoincrement", "strict", "without")]
+    for i, word in enumerate(found_words):
         if word == "collate":
-            found.append("collate " + words[i + 1])
-        if word in ("check", "as") and i + 1 < len(words) and words[i + 1] == "(":
+            found.append("collate " + found_words[i + 1])
+        if word in ("check", "as") and i + 1 < len(found_words) and found_words[i + 1] == "(":
             depth, end = 0, i + 1
-            while end < len(words):
-                depth += (words[end] == "(") - (words[end] == ")")
+            while end < len(found_words):
+                depth += (found_words[end] == "(") - (found_words[end] == ")")
                 end += 1
                 if depth == 0:
                     break
-            found.append(" ".join(words[i:end]))
+            found.append(" ".join(found_words[i:end]))
     return sorted(found)
 
 
@@ -253,10 +265,10 @@ def _automatic_indexes(connection: sqlite3.Connection, table: str) -> list[tuple
 def _index(connection: sqlite3.Connection, name: str, table: str, sql: str) -> tuple[Any, ...]:
     columns = connection.execute(f"PRAGMA index_xinfo({_quoted(name)})").fetchall()
     keys = tuple((str(c[2]).lower(), c[3], c[4]) for c in columns if c[5])
-    words = _words(sql)
-    condition = tuple(words[words.index("where") :]) if "where" in words else ()
-    expressions = tuple(words[words.index("on") :]) if any(c[1] == -2 for c in columns) else ()
-    return (table.lower(), words[1] == "unique", keys, condition, expressions)
+    said = words(sql)
+    condition = tuple(said[said.index("where") :]) if "where" in said else ()
+    expressions = tuple(said[said.index("on") :]) if any(c[1] == -2 for c in columns) else ()
+    return (table.lower(), said[1] == "unique", keys, condition, expressions)
 
 
 def _difference(made: Catalogue, wanted: Catalogue) -> str | None:
@@ -305,7 +317,8 @@ def _unquote(name: str) -> str:
     return name
 
 
-def _parts(name: str) -> list[str]:
+def parts(name: str) -> list[str]:
+    """The parts of a dotted name, unquoted."""
     return [_unquote(p) for p in re.findall(r'"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|[^.]+', name)]
 
 
@@ -320,7 +333,7 @@ def _rows_kept(
     table_of: dict[str, str] = {}
     column_of: dict[tuple[str, str], str] = {}
     for old, new in renames:
-        olds, news = _parts(old), _parts(new)
+        olds, news = parts(old), parts(new)
         if len(olds) == 1:
             table_of[news[0].lower()] = olds[0].lower()
         else:

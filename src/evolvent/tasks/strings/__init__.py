@@ -75,6 +75,10 @@ class Strings:
             return f"length {len(output)}, expected {len(text)}"
         return None if set(output) <= set(ALPHABET) else "foreign letters"
 
+    def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
+        """Nothing: a string is answered at once."""
+        return "", None
+
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         """For the cycle check: the prompt that asks for the way back, and what must come out."""
         if self.function not in reference.INVOLUTIONS or self.feedback(prompt, output) is not None:

@@ -1,0 +1,111 @@
+"""The judge's hands: a process of its own, locked in; answers as a rollout here would, and survives bad requests."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evolvent import tasks
+from evolvent.jobs import JobContext
+from evolvent.models.files import from_files
+from evolvent.observe.jobs import dev_rollout
+from evolvent.observe.rollout import rollout
+from evolvent.observe.worker import MAX_MODELS
+from evolvent.sandbox import IsolatedProcess
+from evolvent.store import Store
+
+TASK = tasks.load("strings")
+DIRECT = {"kind": "direct"}
+
+
+@pytest.fixture(scope="module")
+def files(toy_seed: Path) -> dict[str, bytes]:
+    return {name: (toy_seed / name).read_bytes() for name in ("model.safetensors", "config.json", "codec.json")}
+
+
+class Asking:
+    """A started worker and the requests that the judge makes."""
+
+    def __init__(self, process: IsolatedProcess, ready: dict[str, Any]) -> None:
+        self.process, self.ready = process, ready
+
+    def ask(self, op: str, blobs: list[bytes] | None = None, **fields: Any) -> dict[str, Any]:
+        return self.process.call({"op": op, **fields}, blobs or [], timeout_s=120)
+
+    def load(self, handle: str, files: dict[str, bytes]) -> dict[str, Any]:
+        sizes = {name: len(data) for name, data in files.items()}
+        return self.ask("load", list(files.values()), handle=handle, files=sizes)
+
+    def rollout(self, handle: str, prompts: list[str], **fields: Any) -> dict[str, Any]:
+        return self.ask("rollout", **{"handle": handle, "scaffold": DIRECT, "prompts": prompts, "seed": 1, **fields})
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    hidden = tmp_path_factory.mktemp("judge")
+    argv = [sys.executable, "-m", "evolvent.observe.worker", "--task", "strings"]
+    process = IsolatedProcess(argv, hidden=[hidden])
+    try:
+        yield Asking(process, process.receive(timeout_s=120))
+    finally:
+        process.close()
+
+
+def test_it_says_how_well_it_is_locked_in(worker: Asking) -> None:
+    assert worker.ready["ready"] is True
+    assert worker.ready["isolation"] == ("kernel" if sys.platform == "linux" else "reduced")
+
+
+@pytest.mark.parametrize("scaffold", [DIRECT, {"kind": "vote", "answers": 3}, {"kind": "retry", "answers": 3}])
+def test_it_answers_as_a_rollout_here_does(worker: Asking, files: dict[str, bytes], scaffold: dict[str, Any]) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    prompts = [p.prompt for p in TASK.generate("short", random.Random(1), 30)]
+    model, codec = from_files(files)
+    here = rollout(model, codec, TASK, scaffold, prompts, 1)
+    torch.set_num_threads(threads)
+    assert worker.load("m", files) == {"ok": True}
+    there = worker.rollout("m", prompts, scaffold=scaffold)
+    assert there == {"outputs": here.outputs, "tokens": here.tokens}
+    assert worker.ask("drop", handle="m") == {"ok": True}
+
+
+def test_bad_requests_are_answers_and_not_the_end(worker: Asking, files: dict[str, bytes]) -> None:
+    assert "unknown op" in worker.ask("shell")["error"]
+    assert "error" in worker.rollout("nobody", ["ab>"])
+    assert "UsageError" in worker.load("bad", {"model.safetensors": b"\x80\x04", "config.json": b"{}"})["error"]
+    assert "error" in worker.load("none", {})
+    worker.load("m", files)
+    assert "scaffold" in worker.rollout("m", ["ab>"], scaffold={"kind": "shell"})["error"]
+    assert worker.rollout("m", ["ä"])["outputs"] == [""]
+    assert len(worker.rollout("m", ["ab>"])["outputs"]) == 1
+    worker.ask("drop", handle="m")
+
+
+def test_it_holds_a_bounded_number_of_models(worker: Asking, files: dict[str, bytes]) -> None:
+    for number in range(MAX_MODELS):
+        assert worker.load(f"m{number}", files) == {"ok": True}
+    assert "more than" in worker.load("one more", files)["error"]
+    for number in range(MAX_MODELS):
+        worker.ask("drop", handle=f"m{number}")
+
+
+def test_dev_rollouts_are_traces_with_scores(files: dict[str, bytes], tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    params = {"task": "strings", "skill": "short", "count": 20, "scaffold": DIRECT}
+    context = JobContext(store=store, inputs={"model": store.put_tree(files, "model", {})}, params=params, seed=4)
+    made = dev_rollout(context)
+    assert dev_rollout(context) == made
+    traces, counts = store.get_json(made["traces"]), store.get_json(made["counts"])
+    assert len(traces) == counts["n"] == 20
+    assert 0 < counts["correct"] == sum(trace["correct"] for trace in traces) < 20
+    assert counts["flops"] == 2 * 21252 * counts["tokens"]
+    for trace, problem in zip(traces, TASK.generate("short", random.Random(4), 20), strict=True):
+        assert trace["problem"] == problem.hash
+        assert trace["correct"] == (trace["output"] == problem.prompt[-2::-1])

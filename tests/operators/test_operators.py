@@ -1,0 +1,144 @@
+"""The exam of every registered operator: an honest spec, a build that repeats exactly, every choice buildable."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import toy_world
+from evolvent import plan, registry
+from evolvent.errors import JobFailed
+from evolvent.jobs import Job, JobContext, JobResult
+from evolvent.models.files import from_files
+from evolvent.operators.base import Bench, Built, Operator
+from evolvent.plan import Settings
+from evolvent.scaffold import programs
+from evolvent.store import Store
+from evolvent.types import Proposal, canonical_json
+
+NAMES = registry.names(registry.OPERATORS)
+SETTINGS = plan.parse(
+    {
+        "task": "strings",
+        "model": "toy",
+        "plan": {"target": "short", "protected": {"short": 10}, "operators": NAMES},
+        "build": {"problems": 60, "samples": 2, "steps": 3, "tokens_per_step": 256},
+    },
+    "test",
+)
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("operators") / "store")
+
+
+@pytest.fixture(scope="module")
+def bench(store: Store, tmp_path_factory: pytest.TempPathFactory) -> MakeBench:
+    """A bench whose jobs run here and now, without a cache."""
+    # Able enough that each target rate of the challenger finds something to keep.
+    seed = toy_world.make_seed(tmp_path_factory.mktemp("able") / "seed", steps=400)
+    files = {name: (seed / name).read_bytes() for name in ("model.safetensors", "config.json", "codec.json")}
+    model = store.put_tree(files, "model", {"parameters": 21252})
+    rows = [json.dumps({"prompt": p, "answer": p[-2::-1]}) for p in ("ab>", "abc>", "dcba>", "eff>")]
+    data = store.put_bytes(("\n".join(rows) + "\n").encode())
+
+    def run(job: Job) -> JobResult:
+        context = JobContext(store=store, inputs=job.inputs, params=job.params, seed=job.seed)
+        return JobResult(outputs=registry.resolve(job.function)(context), seconds_ms=0, cpu_ms=0, cached=False)
+
+    def make(name: str, params: dict[str, Any], settings: Settings = SETTINGS, **changes: Any) -> Bench:
+        proposal = Proposal(turn=1, index=0, operator=name, params=params, parent="p", seed=5)
+        whole = Bench(
+            run=run, store=store, settings=settings, proposal=proposal, model=model, scaffold={"kind": "direct"},
+            policy={}, gold=data, pool=(data,),
+        )  # fmt: skip
+        return replace(whole, **changes)
+
+    return make
+
+
+def operator(name: str) -> Operator:
+    return registry.load(registry.OPERATORS, name)()
+
+
+def choices(name: str) -> list[dict[str, Any]]:
+    """Every combination that its space allows."""
+    space = operator(name).spec.space
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+
+
+def test_six_operators_are_examined() -> None:
+    assert NAMES == ["gold", "null", "planted_regression", "policy", "scaffold", "self_labels"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_spec_is_honest(name: str) -> None:
+    spec = operator(name).spec
+    assert spec.name == name
+    assert spec.summary[0].islower()
+    assert not spec.summary.endswith(".")
+    assert all(values and len(set(values)) == len(values) for values in spec.space.values())
+    for params in choices(name):
+        canonical_json(params)  # goes into the ledger: no floats
+    assert spec.probe == (name in ("null", "planted_regression"))
+    assert spec.probe or spec.prior_points > 0
+    assert spec.relative_cost >= 0
+
+
+def check(built: Built, bench: Bench) -> None:
+    """What the loop relies on."""
+    canonical_json({"policy": built.policy, "scaffold": built.scaffold, "funnel": built.funnel, "stats": built.stats})
+    programs.check(built.scaffold)
+    files = bench.store.read_tree(built.model)
+    model, _ = from_files(files)
+    assert bench.store.get_manifest(built.model)["meta"]["parameters"] == sum(p.numel() for p in model.parameters())
+    assert (built.flops > 0) == (built.tokens > 0) == (built.model != bench.model)
+    assert built.data == "" or bench.store.has(built.data)
+    assert bool(built.funnel) == bool(built.data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_build_repeats_exactly(name: str, bench: MakeBench) -> None:
+    params = choices(name)[0]
+    first, again = (operator(name).build(bench(name, params)) for _ in range(2))
+    assert first == again
+    check(first, bench(name, params))
+
+
+@pytest.mark.parametrize(("name", "params"), [(name, params) for name in NAMES for params in choices(name)[1:]])
+def test_every_choice_can_be_built(name: str, params: dict[str, Any], bench: MakeBench) -> None:
+    check(operator(name).build(bench(name, params)), bench(name, params))
+
+
+def test_null_changes_nothing(bench: MakeBench) -> None:
+    parent = bench("null", {}, scaffold={"kind": "vote", "answers": 4}, policy={"target_rate": 35})
+    built = operator("null").build(parent)
+    assert (built.model, built.scaffold, built.policy) == (parent.model, parent.scaffold, parent.policy)
+
+
+def test_a_scaffold_keeps_the_weights(bench: MakeBench) -> None:
+    parent = bench("scaffold", {"kind": "vote", "answers": 4})
+    built = operator("scaffold").build(parent)
+    assert (built.model, built.scaffold) == (parent.model, {"kind": "vote", "answers": 4})
+    assert operator("scaffold").build(bench("scaffold", {"kind": "direct", "answers": 4})).scaffold == {
+        "kind": "direct"
+    }
+
+
+def test_a_policy_travels_with_the_version(bench: MakeBench) -> None:
+    built = operator("policy").build(bench("policy", {"target_rate": 65}, policy={"other": 1}))
+    assert built.policy == {"other": 1, "target_rate": 65}
+
+
+@pytest.mark.parametrize("name", ["gold", "planted_regression"])
+def test_without_data_it_cannot_be_built(name: str, bench: MakeBench) -> None:
+    with pytest.raises(JobFailed) as failed:
+        operator(name).build(bench(name, choices(name)[0], gold="", pool=()))
+    assert failed.value.kind == "no_data"
