@@ -2,8 +2,8 @@
 
 String reversal, labelled at lengths 1 to 5. Then eight rounds: draw *unlabelled* strings one letter longer than before,
 let the model answer, keep an answer only if the model maps it back to the prompt (`evolvent.curate.cycle`), add what is
-kept to the pool, train on pool and easy gold. The last round has length 13 and twice the steps, in all arms; 14 and 15 are
-never seen.
+kept to the pool, train on pool and easy gold. The last round has length 13 and twice the steps, in all arms; 14 and 15
+are never seen.
 
 Arms: ``cycle``; ``none``: as many steps and tokens on the labelled base data; ``unfiltered``: all answers; ``random``:
 answers that belong to other prompts (placebo); ``oracle``: true labels (declared: the only arm that reads a reference
@@ -18,12 +18,12 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from common import Results, Unit, bench_main, paired_interval, plot_bands  # the frame shared by all benchmarks
-from torch import Tensor, nn
+from torch import nn
 
 from evolvent.curate.cycle import answers_of, cycle_check
 from evolvent.models.codec import CharCodec
@@ -76,14 +76,6 @@ def _oracle(problems: list[Problem], model: EvolventForCausalLM) -> list[Example
 LABELS: dict[str, Labels] = {"cycle": _cycle, "unfiltered": _unfiltered, "random": _random, "oracle": _oracle}
 
 
-def answers_only(made: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without loss on the prompt: a random string holds nothing to predict."""
-    mark = CODEC.encode(MARK).ids[0]
-    for input_ids, labels in made:
-        answered = ((input_ids == mark).cumsum(1) > 0) & (input_ids != mark)
-        yield input_ids, labels.masked_fill(~answered, -100)
-
-
 def plain_transformer(seed: int) -> EvolventForCausalLM:
     """No positions, plain keys, plain initialisation.
 
@@ -119,7 +111,7 @@ def _train(model: EvolventForCausalLM, sources: list[Source], settings: Mapping[
         weight_decay=settings["decay"],
     )
     made = batches(sources, CODEC, settings["steps"], settings["tokens"], seed)
-    return optimise(model, answers_only(made), schedule).tokens
+    return optimise(model, made, schedule).tokens
 
 
 def gold(seed: int, each: int) -> list[Example]:
@@ -249,14 +241,15 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     return {"figures": figures, "bars": bars}
 
 
+# Tuned on seeds 100 and 101 (`docs/log.md`). With many more labelled problems the control, too, learns length 9.
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3, 4],
     "arm_seeds": {"unfiltered": [0, 1], "random": [0, 1], "oracle": [0, 1]},
     "version": 1,
     "base": {"steps": 1500, "tokens": 512, "rate": 2e-3, "warmup": 50, "final": 0.05, "decay": 0.1},
     "round": {"steps": 400, "tokens": 1152, "rate": 3e-3, "warmup": 10, "final": 0.1, "decay": 0.1},
-    "last_steps": 800, "gold_each": 20000, "gold_share": 0.15, "new_share": 0.35,
-    "rounds": 8, "keep": 1000, "draw_limit": 3000, "test": 300,
+    "last_steps": 800, "gold_each": 700, "gold_share": 0.15, "new_share": 0.35,
+    "rounds": 8, "keep": 1000, "draw_limit": 8000, "test": 300,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     **FULL,

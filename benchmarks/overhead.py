@@ -1,7 +1,9 @@
 """What the loop itself costs: beside the jobs in a demo-sized run, and per turn as history grows.
 
-Arm ``demo``: the demo's own settings; wall time in which neither a job nor the judge was at work, as a share of the run's.
-Arm ``toy``: 1,000 turns of the real loop over a real ledger and store, on a toy world whose jobs and judge answer at once; a turn
+Arm ``demo``: the demo's own settings; wall time in which neither a job nor the judge was at work, as a share of
+the run's.
+Arm ``toy``: 1,000 turns of the real loop over a real ledger and store, on a toy world whose jobs and judge answer
+at once; a turn
 at the end against a turn at the start, and the growth of ledger and store.
 
 Run ``python benchmarks/overhead.py [--quick]``; arms run one after the other.
@@ -73,7 +75,6 @@ def demo_arm(unit: Unit) -> dict[str, Any]:
     (folder / plan.CONFIG_NAME).write_text(json.dumps(settings.model_dump()), encoding="utf-8")
     busy = Busy()
     with Run(folder, settings).working() as loop:
-        loop.judge.evidence  # the judge is up
         loop.engine.run = busy.timed(loop.engine.run)  # type: ignore[method-assign]
         loop.engine.map = busy.timed(loop.engine.map)  # type: ignore[method-assign]
         loop.judge.decide = busy.timed(loop.judge.decide)  # type: ignore[method-assign]
@@ -83,7 +84,12 @@ def demo_arm(unit: Unit) -> dict[str, Any]:
             loop.turn()
         wall = time.monotonic() - started
         events = loop.ledger.head()[0]
-    return {"wall_s": round(wall, 3), "busy_s": round(busy.seconds(), 3), "turns": settings.goal.turns, "events": events}
+    return {
+        "wall_s": round(wall, 3),
+        "busy_s": round(busy.seconds(), 3),
+        "turns": settings.goal.turns,
+        "events": events,
+    }
 
 
 class ToyEngine:
@@ -104,7 +110,10 @@ class ToyEngine:
             counts = {"n": len(rows), "correct": sum(r["correct"] for r in rows), "tokens": 1, "flops": 1}
             outputs = {"traces": self.store.put_json(rows), "counts": self.store.put_json(counts)}
         elif job.function.endswith("self_labels"):
-            stats = {**dict.fromkeys(("drawn", "sampled", "executed", "correct", "kept", "tokens", "flops"), 1), "cells": {}}
+            stats = {
+                **dict.fromkeys(("drawn", "sampled", "executed", "correct", "kept", "tokens", "flops"), 1),
+                "cells": {},
+            }
             outputs = {"data": self.store.put_bytes(f"data {job.seed}".encode()), "stats": self.store.put_json(stats)}
         elif job.function.endswith("cut_answers"):
             outputs = {"data": self.store.put_bytes(b"cut")}
@@ -161,7 +170,14 @@ def toy_arm(unit: Unit) -> dict[str, Any]:
             loop.turn()
             times.append(time.perf_counter() - started)
             if turn % (turns // 4) == 0:
-                sizes.append({"turn": turn, "events": ledger.head()[0], "ledger": _size(folder, "ledger*"), "store": _size(folder, "store/**/*")})
+                sizes.append(
+                    {
+                        "turn": turn,
+                        "events": ledger.head()[0],
+                        "ledger": _size(folder, "ledger*"),
+                        "store": _size(folder, "store/**/*"),
+                    }
+                )
     tenth = turns // 10
     return {
         "first_ms": round(1000 * statistics.median(times[:tenth]), 2),
@@ -184,17 +200,25 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
     demo, toy = results["demo"][0], results["toy"][0]
     beyond = 100 * (demo["wall_s"] - demo["busy_s"]) / demo["wall_s"]
     ratio = toy["last_ms"] / toy["first_ms"]
-    halves = [(toy["sizes"][3][kind] - toy["sizes"][1][kind]) / max(1, toy["sizes"][1][kind]) for kind in ("ledger", "store")]
+    halves = [
+        (toy["sizes"][3][kind] - toy["sizes"][1][kind]) / max(1, toy["sizes"][1][kind]) for kind in ("ledger", "store")
+    ]
     return {
         "figures": {"demo": demo, "toy": toy, "growth_second_half_over_first": [round(h, 3) for h in halves]},
         "bars": {
-            "wall time beyond jobs, % of a demo-sized run": {"figure": round(beyond, 2), "bar": 5, "holds": beyond <= 5},
+            "wall time beyond jobs, % of a demo-sized run": {
+                "figure": round(beyond, 2),
+                "bar": 5,
+                "holds": beyond <= 5,
+            },
             "last turns over first turns": {"figure": round(ratio, 3), "bar": 1.2, "holds": ratio <= 1.2},
             "ledger and store grow linearly (second half over first)": {
-                "figure": [round(h, 3) for h in halves], "bar": "0.8 to 1.25", "holds": all(0.8 <= h <= 1.25 for h in halves),
+                "figure": [round(h, 3) for h in halves],
+                "bar": "0.8 to 1.25",
+                "holds": all(0.8 <= h <= 1.25 for h in halves),
             },
         },
-    }  # fmt: skip
+    }
 
 
 FULL = {"seeds": [0], "demo_turns": 4, "toy_turns": 1000}

@@ -1,8 +1,11 @@
 """Does the mechanism carry the gain? Verified self-labels against four controls, same start, steps and tokens.
 
-Arms: (a) ``gold``: more training on the seed's own data; (b) ``unverified``: own answers, unchecked; (c) ``random``: answers
-that belong to other problems; (d) ``verified``: own answers that pass the verifier; (e) ``oracle``: true labels on every
-problem drawn (declared: the only arm that reads a reference). Each generation draws problems at the edge of ability, labels
+Arms: (a) ``gold``: more training on the seed's own data; (b) ``unverified``: own answers, unchecked; (c)
+``random``: answers
+that belong to other problems; (d) ``verified``: own answers that pass the verifier; (e) ``oracle``: true labels on
+every
+problem drawn (declared: the only arm that reads a reference). Each generation draws problems at the edge of
+ability, labels
 them, and trains a fixed number of steps of a fixed number of tokens. Final figures are on sealed problems, the same for
 all arms of a seed. After arm (d) the real judge decides on a null and a planted regression of its last model.
 
@@ -82,7 +85,12 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         if arm == "oracle":
             pool.append(_oracle_data(store, model, settings, step_seed))
         elif arm != "gold":
-            params = {"task": TASK, "scaffold": {"kind": "direct"}, "filter": FILTER[arm], **{k: settings[k] for k in ("problems", "samples", "target_rate")}}
+            params = {
+                "task": TASK,
+                "scaffold": {"kind": "direct"},
+                "filter": FILTER[arm],
+                **{k: settings[k] for k in ("problems", "samples", "target_rate")},
+            }
             made = selflabel.self_labels(_context(store, {"model": model}, params, step_seed))
             pool.append(made["data"])
             funnel = store.get_json(made["stats"])
@@ -167,9 +175,7 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
     mean_curve = [sum(c[g] for c in curves["verified"]) / len(seeds) for g in range(settings["generations"] + 1)]
     best = max(range(len(mean_curve)), key=lambda g: mean_curve[g])
     raw = {
-        arm: {
-            s: {skill: [sum(v), len(v)] for skill, v in results[arm][s]["sealed"].items()} for s in seeds
-        }
+        arm: {s: {skill: [sum(v), len(v)] for skill, v in results[arm][s]["sealed"].items()} for s in seeds}
         for arm in ARMS
     }
     figures = {
@@ -179,7 +185,9 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
         "gain_single": singles,
         "curve_verified": [round(x, 1) for x in mean_curve],
         "best_generation": best,
-        "funnel_verified": [results["verified"][seeds[0]]["generations"][g].get("kept", 0) for g in range(len(mean_curve) - 1)],
+        "funnel_verified": [
+            results["verified"][seeds[0]]["generations"][g].get("kept", 0) for g in range(len(mean_curve) - 1)
+        ],
         "tokens_trained": {arm: sum(g["tokens"] for g in results[arm][seeds[0]]["generations"]) for arm in ARMS},
     }
     return {"figures": figures, "bars": bars}

@@ -1,8 +1,10 @@
 """Trains the seed model that ships with the package: good at single changes, poor at several, honestly.
 
-Run ``python scripts/train_seed.py`` from the repository's root; it writes ``src/evolvent/data/sql-seed/``. One core, about ten
+Run ``python scripts/train_seed.py`` from the repository's root; it writes ``src/evolvent/data/sql-seed/``. One
+core, about ten
 minutes. The gold set is what the seed ever sees: single changes, and a foothold of double ones, because rejection
-sampling finds nothing to keep where success is nil. The rate decays to nearly nothing, so the seed is at its own plateau;
+sampling finds nothing to keep where success is nil. The rate decays to nearly nothing, so the seed is at its own
+plateau;
 `benchmarks/selfimprove.py` arm (a) shows what more of the same data is worth.
 """
 
@@ -92,7 +94,9 @@ def main() -> None:
             save(model, codec, arguments.out)  # an interrupted training leaves its last report's weights
             model.train()
 
-    stream = batches([Source("gold", examples, 1.0)], codec, arguments.steps, TOKENS_PER_STEP, arguments.seed, prompt_loss=True)
+    stream = batches(
+        [Source("gold", examples, 1.0)], codec, arguments.steps, TOKENS_PER_STEP, arguments.seed, prompt_loss=True
+    )
     optimise(model, stream, Schedule(steps=arguments.steps, learning_rate=RATE, warmup=100), report=report)
     print(f"done {time.time() - started:.0f} s {evaluate(model, codec, 1000)}", flush=True)
     save(model, codec, arguments.out)

@@ -241,7 +241,8 @@ def test_i7_null_and_planted_regression_are_refused(story: list[Event]) -> None:
 
 def test_i8_a_forced_regression_is_recorded_and_rolled_back(copy: Run, story: list[Event]) -> None:
     champion = fold(story).champion
-    planted = next(e.payload for e in of_kind(story, "built") if e.payload["id"].startswith(f"{toy_world.TURNS}."))
+    names = {e.payload["id"]: e.payload["proposal"]["operator"] for e in of_kind(story, "proposed")}
+    planted = next(e.payload for e in of_kind(story, "built") if names[e.payload["id"]] == "planted_regression")
     copy.promote(planted["version"], by="ada", reason="a test")
     forced = of_kind(toy_world.events(copy.folder), "promoted")[-1]
     assert (forced.actor, forced.payload["forced"], forced.payload["by"]) == ("human", True, "ada")

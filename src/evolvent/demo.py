@@ -30,7 +30,7 @@ DEMO: dict[str, Any] = {
     "task": "sql_migration",
     "model": "sql-seed",
     "seed": 0,
-    "goal": {"gain_points": 20, "turns": 3},
+    "goal": {"gain_points": 20, "turns": 2},
     "plan": {
         "target": "multi",
         "protected": {"single": 5, "multi": 5},
@@ -39,14 +39,14 @@ DEMO: dict[str, Any] = {
         "max_items": 3000,
     },
     "build": {
-        "problems": 300,
+        "problems": 200,
         "samples": 1,
-        "steps": 90,
+        "steps": 64,
         "tokens_per_step": 2048,
         "learning_rate": "0.0008",
         "gold_share": 50,
     },
-    "dev": {"problems": 120},
+    "dev": {"problems": 100},
     "probes": {"every_turns": 1},
     "proposals_per_turn": 3,
 }

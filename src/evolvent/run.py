@@ -133,9 +133,7 @@ class Run:
                     loop.turn()
             except BudgetSpent as exc:
                 reason = f"budget: {exc.unit}"
-                loop.once(
-                    "run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason}
-                )
+                loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason})
                 raise
             loop.once("run.stopped", f"stopped/{last}", lambda: {"reason": f"{last} turns done"})
             return loop.state
@@ -160,7 +158,8 @@ class Run:
             self.folder / STORE,
             settings.task,
             secret_hex=secret_hex,
-            threads=settings.threads * min(2, settings.workers),
+            threads=settings.threads,
+            workers=min(2, settings.workers),
             on_progress=lambda fields: on_stage("judging", fields),
         )
         engine = JobEngine(self.store, workers=settings.workers, threads=settings.threads, on_report=lambda *_: None)

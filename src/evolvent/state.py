@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolvent.memory.effects import Effects
+from evolvent.memory.effects import Effects, arm
 from evolvent.propose.bandit import fingerprint
 from evolvent.types import Event
 
@@ -124,7 +124,12 @@ class State:
         proposal = self.proposals[p["id"]]
         target = p["target"]
         self.effects.screened(
-            proposal["operator"], proposal["failure"], target["wins"], target["losses"], target["n"], proposal["flops"]
+            arm(proposal["operator"], proposal["params"]),
+            proposal["failure"],
+            target["wins"],
+            target["losses"],
+            target["n"],
+            proposal["flops"],
         )
 
     def _on_slot_opened(self, p: dict[str, Any]) -> None:
@@ -132,12 +137,15 @@ class State:
 
     def _on_verdict(self, p: dict[str, Any]) -> None:
         proposal = self.proposals[p["id"]]
-        self.effects.judged(proposal["operator"], proposal["failure"], p["verdict"]["decision"] == "accept")
+        name = arm(proposal["operator"], proposal["params"])
+        self.effects.judged(name, proposal["failure"], p["verdict"]["decision"] == "accept")
 
     def _on_promoted(self, p: dict[str, Any]) -> None:
+        was = self.versions[self.champion]["candidate"]["model"]
         self.previous, self.champion = self.champion, p["version"]
         self.versions[p["version"]] = _version(p)
-        self.barred = []
+        if p["candidate"]["model"] != was:
+            self.barred = []  # under the same weights, what lost to a weaker champion need not meet a stronger one
         if not p["forced"]:
             self.promotions += 1
             self.certified = p["version"]

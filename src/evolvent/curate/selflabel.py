@@ -1,9 +1,9 @@
 """Challenger-made problems and the answers that the model itself found, kept only when they are verified.
 
-The model answers under its own program; of a stepwise answer each step is a pair to learn from. The challenger knows the task's
-difficulty axes. It tries a few problems of each cell, then spends the budget on cells
-where the success rate is near its target: neither rare nor certain. The model samples several answers a problem; what
-the filter passes becomes training data. No reference answer exists anywhere in this process.
+The model answers under its own program; of a stepwise answer each step is a pair to learn from. The challenger knows
+the task's difficulty axes. It tries a few problems of each cell, then spends the budget on cells where the success rate
+is near its target: neither rare nor certain. The model samples several answers a problem; what the filter passes
+becomes training data. No reference answer exists anywhere in this process.
 
 Filters: ``verified`` (the task's verifier, if it reads no answer), ``cycle`` (the model maps its answer back; for tasks
 whose verifier computes the answer), and the control arms ``none`` (all) and ``random`` (answers of other problems).
@@ -88,9 +88,7 @@ class Maker:
             steps = [[[(p, text)] for text in samples] for p, samples in zip(prompts, out.outputs, strict=True)]
             return Tries(out.outputs, steps, out.tokens_read + out.tokens_written)
         tries = [
-            rollout(
-                self.model, self.codec, self.task, self.scaffold, prompts, derive_seed(seed, i), explore=explore
-            )
+            rollout(self.model, self.codec, self.task, self.scaffold, prompts, derive_seed(seed, i), explore=explore)
             for i in range(k)
         ]
         return Tries(
@@ -203,7 +201,7 @@ def _named(cell: Mapping[str, str]) -> dict[str, str]:
     return {axis: value for axis, value in cell.items() if value}
 
 
-def _select(  # noqa: PLR0913, PLR0917 - the last step of one job
+def _select(
     maker: Maker,
     problems: Sequence[Problem],
     tries: Tries,

@@ -12,11 +12,12 @@ from __future__ import annotations
 import hmac
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,9 @@ from evolvent.sandbox import IsolatedProcess
 from evolvent.store import Store
 from evolvent.types import Problem, Score, content_hash
 
-__all__ = ["Bench", "Block", "ItemSource", "Verifier"]
+__all__ = ["Bench", "Block", "ItemSource", "TwinBench", "Verifier"]
 
+_T = TypeVar("_T")
 _MAX_ANSWER_BYTES = 64 << 20
 _START_TIMEOUT_S = 180.0
 
@@ -241,3 +243,94 @@ class Bench:
         except Exception as exc:  # hostile output must not fell the judge
             print(f"judge: verifier failed on an output: {type(exc).__name__}: {exc}", file=sys.stderr)
             return False
+
+
+class TwinBench:
+    """Two benches side by side, each with half of a block.
+
+    A block is halved however many workers there are, so that outcomes do not depend on their number.
+
+    Args:
+        first: runs the first halves.
+        second: runs the second halves; may be the same bench, on a single core.
+    """
+
+    def __init__(self, first: Bench, second: Bench) -> None:
+        self._first, self._second = first, second
+        self._threads = ThreadPoolExecutor(
+            max_workers=1
+        )  # one thread for good: a worker dies with the thread it began in
+
+    @property
+    def isolation(self) -> str:
+        """Level of the sandboxes; of two that differ, neither counts."""
+        tiers = {bench.isolation for bench in self._both()}
+        return tiers.pop() if len(tiers) == 1 else "mixed"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens since `clear`."""
+        return sum(bench.tokens for bench in self._both())
+
+    def warm(self) -> None:
+        """Start the workers before they are needed, both at once."""
+        self._at_once(self._first.warm, self._second.warm)
+
+    def score(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> NDArray[np.bool_]:
+        """Which of the block's items the version solves. A version is run once per block.
+
+        Raises:
+            SandboxError: a worker failed twice.
+            StoreError: the model is missing or altered.
+        """
+        middle = (len(block.problems) + 1) // 2
+        halves = [_part(block, "first", 0, middle), _part(block, "second", middle, len(block.problems))]
+        if not halves[1].problems:
+            return self._first.score(version, block, max_new_tokens)
+        return np.concatenate(
+            self._at_once(
+                lambda: self._first.score(version, halves[0], max_new_tokens),
+                lambda: self._second.score(version, halves[1], max_new_tokens),
+            )
+        )
+
+    def clear(self, keep: Sequence[dict[str, Any]] = ()) -> None:
+        """Forget outcomes and token counts, and drop every model but those of the versions in `keep`."""
+        for bench in self._both():
+            bench.clear(keep)
+
+    def close(self) -> None:
+        """Kill the workers."""
+        for bench in self._both():
+            bench.close()
+        self._threads.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _both(self) -> tuple[Bench, ...]:
+        return (self._first,) if self._second is self._first else (self._first, self._second)
+
+    def _at_once(self, first: Callable[[], _T], second: Callable[[], _T]) -> tuple[_T, _T]:
+        if self._second is self._first:
+            return first(), second()
+        other = self._threads.submit(second)
+        try:
+            mine = first()
+        finally:
+            wait([other])
+        return mine, other.result()
+
+
+def _part(block: Block, name: str, start: int, stop: int) -> Block:
+    return Block(
+        key=f"{block.key}/{name}",
+        problems=block.problems[start:stop],
+        rollout_seed=block.rollout_seed,
+        probe_seeds=block.probe_seeds[start:stop],
+    )

@@ -37,7 +37,8 @@ class JudgeClient:
         secret_hex: injected secret, for tests; otherwise the judge draws one and keeps it.
         on_progress: told what the judge tells while it works: items drawn, by skill.
         worker: module of the rollout worker, or a path ending in .py.
-        threads: threads of the rollout worker.
+        threads: threads of a rollout worker.
+        workers: rollout workers, 1 or 2: two run both versions of a pair at once.
     """
 
     def __init__(
@@ -50,9 +51,18 @@ class JudgeClient:
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         worker: str = "evolvent.observe.worker",
         threads: int = 1,
+        workers: int = 2,
     ) -> None:
         options = {"folder": folder.absolute(), "store": store_root.absolute(), "task": task, "worker": worker}
-        self._argv = [sys.executable, "-m", "evolvent.judge.server", "--threads", str(threads)]
+        self._argv = [
+            sys.executable,
+            "-m",
+            "evolvent.judge.server",
+            "--threads",
+            str(threads),
+            "--workers",
+            str(workers),
+        ]
         for name, value in options.items():
             self._argv += [f"--{name}", str(value)]
         self._secret_hex = secret_hex

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from evolvent import tasks
 from evolvent.errors import EvolventError, SandboxError, UsageError
-from evolvent.judge.bench import Bench, Block, ItemSource
+from evolvent.judge.bench import Bench, Block, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import Gate, Pair, PairedGate, Stage, items_used, standing_stages
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
@@ -52,7 +52,7 @@ class _Draws:
     references: Mapping[str, Json]
     label: str
     items: ItemSource
-    bench: Bench
+    bench: TwinBench
     blocks: dict[str, list[Block]]
     outcomes: dict[Pair, NDArray[np.int8]]
 
@@ -95,7 +95,7 @@ class JudgeServer:
         folder: JudgeFolder,
         task_name: str,
         items: ItemSource,
-        bench: Bench,
+        bench: TwinBench,
         *,
         gate: Gate | None = None,
         progress: Callable[[Json], None] = lambda fields: None,
@@ -250,7 +250,8 @@ def main() -> None:
     parser.add_argument(
         "--worker", default="evolvent.observe.worker", help="rollout worker: module, or path ending in .py"
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the rollout worker")
+    parser.add_argument("--threads", type=int, default=1, help="threads of a rollout worker")
+    parser.add_argument("--workers", type=int, default=2, help="rollout workers: 1, or 2 side by side")
     options = parser.parse_args()
     secret = _close_the_shutters()
     # Frames own the real standard output; what a task prints must not land between them.
@@ -265,7 +266,11 @@ def main() -> None:
         "--task",
         options.task,
     ]
-    with Bench(task, Store(options.store), worker, hidden=[folder.root], threads=options.threads) as bench:
+    benches = [
+        Bench(task, Store(options.store), worker, hidden=[folder.root], threads=options.threads)
+        for _ in range(min(2, options.workers))
+    ]
+    with TwinBench(benches[0], benches[-1]) as bench:
         server = JudgeServer(
             folder,
             options.task,

@@ -19,6 +19,11 @@ MILLI = 1000  # gains are kept in thousandths of a percentage point
 FORMAT = "evolvent-memory-1"
 
 
+def arm(operator: str, params: Mapping[str, Any]) -> str:
+    """What is learned about: an operator, and its ``kind`` where it has one (programs differ more than rates do)."""
+    return f"{operator}:{params['kind']}" if "kind" in params else operator
+
+
 @dataclass(kw_only=True)
 class Effect:
     """Running sums of one operator on one failure class.
@@ -46,7 +51,7 @@ class Effect:
 
 @dataclass
 class Effects:
-    """All effects, by ``operator|class``; the class is the change kind or slice that a proposal answered."""
+    """All effects, by ``arm|class``; the class is the change kind or slice that a proposal answered."""
 
     by_key: dict[str, Effect] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from evolvent.scaffold.programs import Answered, Tools
 from evolvent.tasks.base import Task
 
 
-def rollout(  # noqa: PLR0913 - who answers, how, what
+def rollout(
     model: Any,
     codec: Codec,
     task: Task,

@@ -23,6 +23,7 @@ from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.observe.rollout import rollout
 from evolvent.sandbox import frames
 from evolvent.sandbox.isolate import isolate
+from evolvent.scaffold import programs
 from evolvent.tasks.base import Task
 
 MAX_MODELS = 8
@@ -34,8 +35,9 @@ def _rehearse(task: Task) -> None:
     model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
     model, loaded = from_files(to_files(model, codec))
     prompt = "-- from\nCREATE TABLE a (b INTEGER);\n-- to\n-- migration\n"
-    for kind in ({"kind": "direct"}, {"kind": "vote", "answers": 2}, {"kind": "retry", "answers": 2}, {"kind": "stepwise", "answers": 2}):
-        rollout(model, loaded, task, kind, [prompt], 0)
+    for kind in programs.KINDS:
+        scaffold = {"kind": kind} if kind == "direct" else {"kind": kind, "answers": 2}
+        rollout(model, loaded, task, scaffold, [prompt], 0)
 
 
 class _Worker:

@@ -10,9 +10,9 @@ from evolvent.scaffold import programs
 
 SCAFFOLD = OperatorSpec(
     name="scaffold",
-    summary="answer directly, by vote, by retrying on the engine's error, or step by step on a scratch copy",
-    space={"kind": programs.KINDS, "answers": (4,)},
-    prior_points=6.0,
+    summary="answer by vote, by retrying on the engine's error, or step by step on a scratch copy",
+    space={"kind": programs.KINDS[1:], "answers": (4,)},
+    prior_points=10.0,
     relative_cost=0.1,
 )
 

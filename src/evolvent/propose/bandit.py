@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent.memory.effects import arm
 from evolvent.propose.base import Idea, OperatorSpec, Situation
 from evolvent.types import canonical_json
 
@@ -31,8 +32,8 @@ class BanditProposer:
         """At most `count` ideas; an operator may be named twice with other parameters."""
         ranked: list[tuple[float, Idea]] = []
         for spec in specs:
-            mean, error = situation.effects.estimate(spec.name, spec.prior_points)
             for params in _choices(spec, situation, count, rng):
+                mean, error = situation.effects.estimate(arm(spec.name, params), spec.prior_points)
                 drawn = rng.gauss(mean, error)
                 ranked.append((drawn / (spec.relative_cost + JUDGING_COST), _idea(spec, params, situation, mean)))
         ranked.sort(key=lambda pair: -pair[0])

@@ -1,9 +1,9 @@
 """Four programs at equal numbers of answers.
 
-A scaffold is plain data in the genome: ``{"kind": "direct"}``, ``{"kind": "vote", "answers": 4}`` or
-``{"kind": "retry", "answers": 4}``; `answers` bounds what one problem may cost. ``vote`` samples all and takes the most
-frequent; ``retry`` runs the greedy answer against a scratch copy of what the prompt states, and tries again while the
-engine complains; ``stepwise`` runs what runs of an answer on the scratch copy and asks again for what is left. No program sees a verifier, a probe or an answer.
+A scaffold is plain data in the genome, such as ``{"kind": "direct"}`` or ``{"kind": "vote", "answers": 4}``; `answers`
+bounds what one problem may cost. ``vote`` samples all and takes the most frequent; ``retry`` runs the greedy answer
+against a scratch copy of what the prompt states, and tries again while the engine complains; ``stepwise`` runs what
+runs of an answer on the scratch copy and asks again for what is left. No program sees a verifier, a probe or an answer.
 
 Not here: sampling (`models/`), verification (`tasks/`).
 """
@@ -40,7 +40,6 @@ class Generated(Protocol):
         ...
 
 
-
 Generate = Callable[[Sequence[str], int, float, int], Generated]
 Feedback = Callable[[str, str], str | None]
 Advance = Callable[[str, str], tuple[str, str | None]]
@@ -56,7 +55,7 @@ class Answered:
     Attributes:
         outputs: the answers.
         tokens: tokens read and written.
-        steps: per prompt, the model's own (prompt, output) pairs that the answer is made of: what there is to learn from it.
+        steps: per prompt, the model's own (prompt, output) pairs that the answer is made of: what can be learned from.
     """
 
     outputs: list[str]
@@ -93,7 +92,7 @@ class Tools:
     advance: Advance
 
 
-def run(  # noqa: PLR0913 - the program, what it may use, what it is asked
+def run(
     scaffold: dict[str, Any], generate: Generate, tools: Tools, prompts: Sequence[str], seed: int, explore: float = 0.0
 ) -> Answered:
     """Answer each prompt with a program.
@@ -139,10 +138,10 @@ def _whole(prompts: Sequence[str], outputs: Sequence[str]) -> list[list[Step]]:
     return [[pair] for pair in zip(prompts, outputs, strict=True)]
 
 
-def _stepwise(  # noqa: PLR0913, PLR0917 - as `run`
+def _stepwise(
     generate: Generate, advance: Advance, prompts: Sequence[str], answers: int, seed: int, explore: float
 ) -> Answered:
-    """Answer, run it on the scratch copy, ask again for what is left; a step that did not run is tried again, sampled."""
+    """Answer, run it on the scratch copy, ask again for what is left; a step that did not run is sampled again."""
     now: dict[int, str] = dict(enumerate(prompts))
     steps: list[list[Step]] = [[] for _ in prompts]
     first = [""] * len(prompts)

@@ -1,8 +1,8 @@
 """One step at a time: run what runs of an answer on a scratch copy, and say what is left to do.
 
-A model that masters single changes can reach a distant schema by steps, if after each it is shown where it stands. Only the
-prompt is used: the scratch database holds its schema A and no rows; what is left is stated as a new prompt. Whether the
-whole migration is right (rows included) is the verifier's question.
+A model that masters single changes can reach a distant schema by steps, if after each it is shown where it stands. Only
+the prompt is used: the scratch database holds its schema A and no rows; what is left is stated as a new prompt. Whether
+the whole migration is right (rows included) is the verifier's question.
 
 Not here: sampling, verification.
 """
@@ -29,8 +29,8 @@ def advance(prompt: str, output: str) -> tuple[str, str | None]:
         output: the model's answer to it.
 
     Returns:
-        The statements that ran, in order, and the prompt of what is left: ``None`` when nothing is left, nothing ran, or the
-        prompt cannot be read.
+        The statements that ran, in order, and the prompt of what is left: ``None`` when nothing is left, nothing ran,
+        or the prompt cannot be read.
     """
     before, after, renames = read_prompt(prompt)
     try:
@@ -60,7 +60,7 @@ def read_prompt(prompt: str) -> tuple[list[str], list[str], list[tuple[str, str]
     return (
         verify.split_statements(head.replace("-- from", "", 1)),
         verify.split_statements(body),
-        [(pair[0].strip(), pair[1].strip()) for pair in renames if len(pair) == 2],  # noqa: PLR2004 - old and new
+        [(pair[0].strip(), pair[1].strip()) for pair in renames if len(pair) == 2],
     )
 
 
@@ -86,7 +86,7 @@ def _by_table(statements: Sequence[tuple[str, str]]) -> dict[str, _Group]:
 
 
 def _statements(connection: sqlite3.Connection, prompt: str) -> list[tuple[str, str]]:
-    """``(table, DDL)`` as SQLite stores it; quotes that SQLite added are taken off where the prompt has the bare name."""
+    """``(table, DDL)`` as SQLite stores it; quotes that SQLite added come off where the prompt has the bare name."""
     bare = {word for word in _BARE.findall(prompt) if not word.startswith('"')}
     rows = connection.execute(
         "SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, rowid"
@@ -106,7 +106,7 @@ def _pending(connection: sqlite3.Connection, renames: Sequence[tuple[str, str]])
         if len(olds) == 1:
             if olds[0].lower() in columns and news[0].lower() not in columns:
                 left.append((old, new))
-        elif len(olds) == len(news) == 2:  # noqa: PLR2004 - table and column
+        elif len(olds) == len(news) == 2:
             moved = news[0].lower() in columns
             here = columns.get((news if moved else olds)[0].lower(), set())
             if olds[1].lower() in here and news[1].lower() not in here:
