@@ -62,6 +62,10 @@ class Headers:
         """What shows without the problem's hidden part; here there is none."""
         return self.verify(Problem(task=self.name, skill="narrow", prompt=prompt), output, 0).error
 
+    def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
+        """No steps: a header line is answered at once."""
+        return "", None
+
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         """None: properties are checked, no way back is needed."""
 

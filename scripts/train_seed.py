@@ -68,7 +68,7 @@ def save(model: EvolventForCausalLM, codec: SqlCodec, folder: Path) -> None:
 
 def main() -> None:
     """Train, report, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--out", type=Path, default=FOLDER)

@@ -34,7 +34,7 @@ from evolvent.state import State
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome
 
-LEDGER, STORE, JUDGE = "ledger.sqlite", "store", "judge"
+LEDGER, STORE, JUDGE, TASKS = "ledger.sqlite", "store", "judge", "tasks"
 SEEDS = ("sql-seed",)  # models shipped with the package, each a folder under data/
 MODEL_FILES = (
     "model.safetensors", "config.json", "codec.json", "tokenizer.json", "tokenizer_config.json",
@@ -67,7 +67,7 @@ class Run:
         folder = Path(folder)
         settings = plan.load(folder / CONFIG_NAME)
         if ":" in settings.task:
-            _find_tasks_in(folder.resolve())
+            _find_tasks_in(folder.resolve() / TASKS)
         return cls(folder, settings)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -297,7 +297,10 @@ class Run:
 
 
 def _find_tasks_in(folder: Path) -> None:
-    """Let a task named ``module:function`` lie beside `evolvent.yaml`; workers and judge inherit the path."""
+    """Let a task named ``module:function`` lie in the run's `tasks/`; workers and judge inherit the path.
+
+    A folder of its own, because the sandboxed worker may read it, and must not read what lies beside it.
+    """
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(folder) not in known:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*known, str(folder))))

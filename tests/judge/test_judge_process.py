@@ -14,7 +14,7 @@ import pytest
 
 from evolvent.errors import SandboxError, StoreError, UsageError
 from evolvent.judge import JudgeClient, Protected, Question, SealedQuestion, StandingQuestion
-from evolvent.judge.bench import Bench, ItemSource
+from evolvent.judge.bench import Bench, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.server import JudgeServer
 from evolvent.sandbox import IsolatedProcess
@@ -225,10 +225,23 @@ def test_without_kernel_isolation_the_answer_is_never_accept(world: World, monke
     )
     folder, task = JudgeFolder(world.root / "judge", bytes(32)), Numbers()
     with bench(world) as runner:
-        server = JudgeServer(folder, "toy", ItemSource(bytes(32), task), runner)
+        server = JudgeServer(folder, "toy", ItemSource(bytes(32), task), TwinBench(runner, runner))
         answer = server.decide(world.question(world.version(100, 100)))
     assert (answer["decision"], answer["reason"]) == ("abstain", "isolation:reduced")
     assert folder.evidence(answer["evidence"])["items"] == {}
+
+
+def test_one_worker_and_two_find_the_same_outcomes(world: World) -> None:
+    version = world.version(60, 60)
+    block = ItemSource(bytes(32), Numbers()).draw(
+        candidate="c", slot="1", skill="single", split="gate", index=0, count=21
+    )
+    found = []
+    for pair in (lambda one: (one, one), lambda one: (one, bench(world))):
+        with bench(world) as one, TwinBench(*pair(one)) as twin:
+            found.append((twin.isolation, list(twin.score(version, block, 8)), twin.tokens))
+    assert found[0] == found[1]
+    assert len(found[0][1]) == 21
 
 
 def test_items_follow_from_secret_and_key_alone() -> None:

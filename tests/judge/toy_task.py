@@ -26,6 +26,9 @@ class ToyTask:
     def feedback(self, prompt: str, output: str) -> str | None:
         return None
 
+    def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
+        return "", None
+
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         return None
 

@@ -10,6 +10,11 @@ from evolvent.tasks.base import Task
 
 __all__ = ["Task", "load"]
 
+CONTRACT = (
+    "skills", "axes", "max_output_tokens", "intrinsic", "generate", "challenge", "verify", "feedback", "advance",
+    "inverse_prompt", "well_posed",
+)  # fmt: skip
+
 
 def load(name: str) -> Task:
     """A task by registered name or ``module:attribute``; classes and functions are called without arguments.
@@ -22,9 +27,7 @@ def load(name: str) -> Task:
         task = target() if callable(target) else target
     except Exception as exc:
         raise UsageError(f"task {name!r}: calling it raised {type(exc).__name__}: {exc}") from exc
-    missing = [
-        part for part in ("skills", "axes", "generate", "challenge", "verify", "feedback") if not hasattr(task, part)
-    ]
+    missing = [part for part in CONTRACT if not hasattr(task, part)]
     if missing:
         raise UsageError(f"task {name!r}: expected a Task (see evolvent.tasks.base), it lacks {', '.join(missing)}")
     return cast(Task, task)
