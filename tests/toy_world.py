@@ -61,12 +61,12 @@ def make_seed(folder: Path, steps: int = 160) -> Path:
     return folder
 
 
-def settings(seed: Path, **changes: Any) -> dict[str, Any]:
+def settings(seed_folder: Path, **changes: Any) -> dict[str, Any]:
     """Two turns: in the first a null beside a real change, in the second a planted regression."""
     return {
         "task": "strings",
-        "model": str(seed),
-        "gold": str(seed / "gold.jsonl"),
+        "model": str(seed_folder),
+        "gold": str(seed_folder / "gold.jsonl"),
         "seed": 3,
         "goal": {"turns": TURNS},
         "plan": {
@@ -86,10 +86,10 @@ def settings(seed: Path, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def new_run(folder: Path, seed: Path, **changes: Any) -> Run:
+def new_run(folder: Path, seed_folder: Path, **changes: Any) -> Run:
     """A folder with settings, ready to go."""
     folder.mkdir(parents=True)
-    (folder / CONFIG_NAME).write_text(json.dumps(settings(seed, **changes)), "utf-8")  # JSON is YAML
+    (folder / CONFIG_NAME).write_text(json.dumps(settings(seed_folder, **changes)), "utf-8")  # JSON is YAML
     return Run.open(folder)
 
 

@@ -35,7 +35,7 @@ def test_a_class_of_a_module_is_a_task_too() -> None:
     ("name", "says"),
     [
         ("sql_migraton", "did you mean 'sql_migration'"),
-        ("test_load:BROKEN", "expected a Task .* lacks axes, generate"),
+        ("test_load:BROKEN", "expected a Task .* lacks axes, max_output_tokens"),
         ("test_load:explode", "calling it raised RuntimeError: no data here"),
         ("no.such.module:x", "does not load"),
     ],
