@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from common import Results, Unit, bench_main, paired_interval, plot_bands  # the frame shared by all benchmarks
-from torch import nn
 
 from evolvent.curate.cycle import answers_of, cycle_check
 from evolvent.models.codec import CharCodec
@@ -83,7 +82,7 @@ def plain_transformer(seed: int) -> EvolventForCausalLM:
     question is about, generalisation to one letter more (`docs/log.md`), so both are switched off.
     """
     torch.manual_seed(derive_seed("init", seed) % 2**31)
-    model = EvolventForCausalLM(
+    return EvolventForCausalLM(
         EvolventConfig(
             vocab_size=CODEC.size,
             hidden_size=64,
@@ -91,14 +90,9 @@ def plain_transformer(seed: int) -> EvolventForCausalLM:
             num_attention_heads=4,
             intermediate_size=128,
             positions="none",
+            smear=False,
         )
     )
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.7 * module.in_features**-0.5)
-    for block in model.blocks:
-        block.smear.requires_grad_(False).fill_(30.0)  # the sigmoid is 1 in single precision
-    return model
 
 
 def _train(model: EvolventForCausalLM, sources: list[Source], settings: Mapping[str, Any], seed: int) -> int:
@@ -133,8 +127,6 @@ def base_model(unit: Unit, easy: list[Example]) -> EvolventForCausalLM:
         _train(model, [Source("gold", easy, 1.0)], unit.settings["base"], derive_seed("base", unit.seed))
         write_atomic(note, store.put_tree(to_files(model, CODEC), "model", {}).encode())
     model, _ = from_files(store.read_tree(note.read_text(encoding="utf-8")))
-    for block in model.blocks:
-        block.smear.requires_grad_(False)
     return model
 
 

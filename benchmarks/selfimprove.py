@@ -1,13 +1,13 @@
 """Does the mechanism carry the gain? Verified self-labels against four controls, same start, steps and tokens.
 
-Arms: (a) ``gold``: more training on the seed's own data; (b) ``unverified``: own answers, unchecked; (c)
-``random``: answers
-that belong to other problems; (d) ``verified``: own answers that pass the verifier; (e) ``oracle``: true labels on
-every
-problem drawn (declared: the only arm that reads a reference). Each generation draws problems at the edge of
-ability, labels
-them, and trains a fixed number of steps of a fixed number of tokens. Final figures are on sealed problems, the same for
-all arms of a seed. After arm (d) the real judge decides on a null and a planted regression of its last model.
+Every arm answers with the stepwise program, the one that the demo promotes, so that what is measured is the weights
+alone. Arms: (a) ``gold``: more training on the seed's own data; (b) ``unverified``: own answers, unchecked (but a step
+must run on the scratch copy, as always in this program); (c) ``random``: answers that belong to other problems; (d)
+``verified``: own answers that pass the verifier; (e) ``oracle``: true labels, step by step, on every problem drawn
+(declared: the only arm that reads a reference). Each generation draws problems at the edge of ability, labels them, and
+trains a fixed number of steps of a fixed number of tokens on them, on those of earlier generations, and on gold. Final
+figures are on sealed problems, the same for all arms of a seed. After arm (d) the real judge decides on a null and a
+planted regression of its last model.
 
 Run ``python benchmarks/selfimprove.py [--quick]``; resumes where it was stopped.
 """
@@ -18,6 +18,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +30,52 @@ from evolvent.jobs import JobContext
 from evolvent.judge.client import JudgeClient
 from evolvent.judge.questions import Protected, Question
 from evolvent.models.files import from_files
-from evolvent.models.sampler import sample
+from evolvent.observe.rollout import rollout
 from evolvent.run import seed_files
 from evolvent.store import Store
 from evolvent.tasks.sql_migration import SqlMigration
-from evolvent.tasks.sql_migration.reference import reference
+from evolvent.tasks.sql_migration.progress import advance
+from evolvent.tasks.sql_migration.reference import REBUILT, reference  # the oracle arm, nowhere else
+from evolvent.tasks.sql_migration.verify import split_statements
 from evolvent.train.jobs import cut_answers, finetune
 from evolvent.types import Candidate, derive_seed
 
 ARMS = ("gold", "unverified", "random", "verified", "oracle")
 FILTER = {"unverified": "none", "random": "random", "verified": "verified", "oracle": "verified"}
 TASK = "sql_migration"
+PROGRAM: dict[str, Any] = {"kind": "stepwise", "answers": 4}
 
 
 def _context(store: Store, inputs: dict[str, str], params: dict[str, Any], seed: int) -> JobContext:
     return JobContext(store=store, inputs=inputs, params=params, seed=seed, report=lambda fields: None)
 
 
-def _oracle_data(store: Store, model: str, settings: dict[str, Any], seed: int) -> str:
-    """True labels on the same kind of drawn problems: the ceiling."""
+def _oracle_data(store: Store, model: str, settings: Mapping[str, Any], seed: int) -> str:
+    """True labels on the same kind of drawn problems, one change a step as the program asks: the ceiling."""
     net, codec = from_files(store.read_tree(model))
-    maker = selflabel.Maker(SqlMigration(), net, codec, "verified", {"kind": "direct"})
+    maker = selflabel.Maker(SqlMigration(), net, codec, "verified", PROGRAM)
     target = settings["target_rate"] / 100
     problems = selflabel.draw_problems(maker, settings["problems"], target, random.Random(seed), selflabel.Funnel())
-    rows = [json.dumps({"prompt": p.prompt, "answer": reference(p)}) for p in problems]
+    rows = []
+    for problem in problems:
+        prompt: str | None = problem.prompt
+        for change in _changes(reference(problem)):
+            if prompt is None:
+                break
+            rows.append(json.dumps({"prompt": prompt, "answer": change}))
+            _, prompt = advance(prompt, change)
     return store.put_bytes(("\n".join(rows) + "\n").encode())
+
+
+def _changes(migration: str) -> list[str]:
+    """A canonical migration, cut into changes: one statement each, four for a rebuilt table."""
+    statements = [statement.strip().rstrip(";") + ";" for statement in split_statements(migration)]
+    found = []
+    while statements:
+        size = 4 if statements[0].startswith(f"CREATE TABLE {REBUILT}") else 1
+        found.append("\n".join(statements[:size]))
+        statements = statements[size:]
+    return found
 
 
 def _accuracy(store: Store, model: str, stream: str, seed: int, counts: dict[str, int]) -> dict[str, list[int]]:
@@ -63,9 +85,9 @@ def _accuracy(store: Store, model: str, stream: str, seed: int, counts: dict[str
     solved = {}
     for skill, count in counts.items():
         problems = task.generate(skill, random.Random(derive_seed("benchmark", stream, seed, skill)), count)
-        out = sample(net, codec, [p.prompt for p in problems], max_new_tokens=task.max_output_tokens)
-        checks = zip(problems, out.outputs, strict=True)
-        solved[skill] = [int(task.verify(p, texts[0], seed).correct) for p, texts in checks]
+        answered = rollout(net, codec, task, PROGRAM, [p.prompt for p in problems], seed)
+        checks = zip(problems, answered.outputs, strict=True)
+        solved[skill] = [int(task.verify(p, text, seed).correct) for p, text in checks]
     return solved
 
 
@@ -87,14 +109,15 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         elif arm != "gold":
             params = {
                 "task": TASK,
-                "scaffold": {"kind": "direct"},
+                "scaffold": PROGRAM,
                 "filter": FILTER[arm],
-                **{k: settings[k] for k in ("problems", "samples", "target_rate")},
+                "samples": settings["samples"] if arm == "verified" else 1,  # nobody chooses among the others'
+                **{k: settings[k] for k in ("problems", "target_rate")},
             }
             made = selflabel.self_labels(_context(store, {"model": model}, params, step_seed))
             pool.append(made["data"])
             funnel = store.get_json(made["stats"])
-        inputs = {"model": model, "gold": gold, **{f"data{i:03d}": name for i, name in enumerate(pool[-6:])}}
+        inputs = {"model": model, "gold": gold, **{f"data{i:03d}": name for i, name in enumerate(pool)}}
         params = {
             "steps": settings["steps"],
             "tokens_per_step": settings["tokens_per_step"],
@@ -123,14 +146,14 @@ def _probes(unit: Unit, store: Store, model: str, gold: str, seed: int) -> dict[
     cut = cut_answers(_context(store, {"data": gold}, {"count": 400}, seed))["data"]
     params = {"steps": 12, "tokens_per_step": 2048, "learning_rate": "0.001", "gold_share": 0}
     planted = finetune(_context(store, {"model": model, "data000": cut}, params, seed))["model"]
-    incumbent = Candidate(model=model, scaffold={"kind": "direct"}, genome="benchmark").plain()
+    incumbent = Candidate(model=model, scaffold=PROGRAM, genome="benchmark").plain()
     protected = tuple(Protected(skill=skill, margin_points=5) for skill in ("single", "multi"))
     decisions = {}
     with JudgeClient(unit.folder / "judge", unit.folder / "store", TASK) as judge:
         for slot, (name, weights) in enumerate((("null", model), ("planted_regression", planted)), 1):
             question = Question(
                 slot=slot,
-                candidate=Candidate(model=weights, scaffold={"kind": "direct"}, genome=name).plain(),
+                candidate=Candidate(model=weights, scaffold=PROGRAM, genome=name).plain(),
                 incumbent=incumbent,
                 anchor=incumbent,
                 target="multi",
@@ -138,7 +161,7 @@ def _probes(unit: Unit, store: Store, model: str, gold: str, seed: int) -> dict[
                 alpha_sup="0.003125",
                 alpha_ni="0.003125",
                 max_items=4000,
-                max_new_tokens=96,
+                max_new_tokens=SqlMigration().max_output_tokens,
             )
             decisions[name] = str(judge.decide(question).decision)
     return decisions
@@ -194,9 +217,9 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
 
 
 FULL = {
-    "seeds": [0, 1, 2, 3, 4], "generations": 10, "problems": 300, "samples": 4, "target_rate": 50, "steps": 30,
-    "tokens_per_step": 3072, "learning_rate": "0.001", "gold_share": 20, "curve": 200, "sealed_single": 500,
-    "sealed_multi": 500,
+    "seeds": [0, 1, 2, 3, 4], "generations": 10, "problems": 400, "samples": 2, "target_rate": 50, "steps": 80,
+    "tokens_per_step": 2048, "learning_rate": "0.0005", "gold_share": 25, "curve": 100, "sealed_single": 500,
+    "sealed_multi": 1000,
 }  # fmt: skip
 QUICK = {**FULL, "seeds": [0, 1], "generations": 2, "steps": 15, "sealed_single": 100, "sealed_multi": 100}
 

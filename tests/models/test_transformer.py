@@ -13,11 +13,11 @@ from transformers.cache_utils import DynamicCache
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 
 
-def tiny(positions: str = "rope", **changes: Any) -> EvolventForCausalLM:
+def tiny(**changes: Any) -> EvolventForCausalLM:
     torch.manual_seed(1)
     config = EvolventConfig(
         vocab_size=23, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-        positions=positions, **changes,
+        **changes,
     )  # fmt: skip
     return EvolventForCausalLM(config).eval()
 
@@ -26,14 +26,14 @@ def ids(rows: int, width: int) -> torch.Tensor:
     return torch.randint(2, 23, (rows, width), generator=torch.Generator().manual_seed(5))
 
 
-both = pytest.mark.parametrize("positions", ["rope", "none"])
+kinds = pytest.mark.parametrize("kind", [{}, {"positions": "none"}, {"positions": "none", "smear": False}])
 
 
-@both
+@kinds
 @pytest.mark.parametrize("cut", [1, 4, 8])
 @torch.inference_mode()
-def test_a_cache_changes_nothing(positions: str, cut: int) -> None:
-    model, tokens = tiny(positions), ids(3, 9)
+def test_a_cache_changes_nothing(kind: dict[str, Any], cut: int) -> None:
+    model, tokens = tiny(**kind), ids(3, 9)
     whole = model(input_ids=tokens).logits
     cache = DynamicCache()
     parts = [model(input_ids=tokens[:, :cut], past_key_values=cache, use_cache=True).logits]
@@ -43,31 +43,31 @@ def test_a_cache_changes_nothing(positions: str, cut: int) -> None:
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-4)
 
 
-@both
+@kinds
 @torch.inference_mode()
-def test_several_tokens_on_top_of_a_cache(positions: str) -> None:
-    model, tokens = tiny(positions), ids(2, 9)
+def test_several_tokens_on_top_of_a_cache(kind: dict[str, Any]) -> None:
+    model, tokens = tiny(**kind), ids(2, 9)
     cache = DynamicCache()
     model(input_ids=tokens[:, :4], past_key_values=cache, use_cache=True)
     rest = model(input_ids=tokens[:, 4:], past_key_values=cache).logits
     torch.testing.assert_close(rest, model(input_ids=tokens).logits[:, 4:], atol=1e-5, rtol=1e-4)
 
 
-@both
+@kinds
 @pytest.mark.parametrize("pad", [1, 6])
 @torch.inference_mode()
-def test_padding_on_the_left_changes_nothing(positions: str, pad: int) -> None:
-    model, tokens = tiny(positions), ids(2, 7)
+def test_padding_on_the_left_changes_nothing(kind: dict[str, Any], pad: int) -> None:
+    model, tokens = tiny(**kind), ids(2, 7)
     padded = torch.cat((torch.zeros(2, pad, dtype=torch.long), tokens), 1)
     mask = torch.cat((torch.zeros(2, pad, dtype=torch.long), torch.ones(2, 7, dtype=torch.long)), 1)
     out = model(input_ids=padded, attention_mask=mask).logits[:, pad:]
     torch.testing.assert_close(out, model(input_ids=tokens).logits, atol=1e-5, rtol=1e-4)
 
 
-@both
+@kinds
 @torch.inference_mode()
-def test_padding_with_a_cache_changes_nothing(positions: str) -> None:
-    model, tokens = tiny(positions), ids(1, 8)
+def test_padding_with_a_cache_changes_nothing(kind: dict[str, Any]) -> None:
+    model, tokens = tiny(**kind), ids(1, 8)
     cache, pad = DynamicCache(), 3
     padded = torch.cat((torch.zeros(1, pad, dtype=torch.long), tokens[:, :5]), 1)
     mask = torch.tensor([[0] * pad + [1] * 5])
@@ -102,13 +102,13 @@ def test_the_loss_is_shifted_and_masked() -> None:
     torch.testing.assert_close(out.loss, expected)
 
 
-@both
-def test_save_pretrained_and_auto_model(positions: str, tmp_path: Path) -> None:
-    model, tokens = tiny(positions), ids(2, 6)
+@kinds
+def test_save_pretrained_and_auto_model(kind: dict[str, Any], tmp_path: Path) -> None:
+    model, tokens = tiny(**kind), ids(2, 6)
     model.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert isinstance(again, EvolventForCausalLM)
-    assert again.config.positions == positions
+    assert (again.config.positions, again.config.smear) == (model.config.positions, model.config.smear)
     with torch.inference_mode():
         assert torch.equal(again(input_ids=tokens).logits, model(input_ids=tokens).logits)
 

@@ -34,6 +34,8 @@ class EvolventConfig(PretrainedConfig):
         num_attention_heads: H; divides D.
         intermediate_size: width of the gated feed-forward.
         positions: ``rope`` or ``none``.
+        smear: smeared keys and an initialisation that copies from the first step: for finding names. Without them, what
+            is learned at one length carries further (`docs/log.md`).
     """
 
     model_type = "evolvent"
@@ -46,6 +48,7 @@ class EvolventConfig(PretrainedConfig):
         num_attention_heads: int = 4,
         intermediate_size: int = 256,
         positions: str = "rope",
+        smear: bool = True,
         **kwargs: Any,
     ) -> None:
         if positions not in ("rope", "none"):
@@ -58,6 +61,7 @@ class EvolventConfig(PretrainedConfig):
         self.num_attention_heads = num_attention_heads
         self.intermediate_size = intermediate_size
         self.positions = positions
+        self.smear = smear
         kwargs.setdefault("pad_token_id", 0)
         kwargs.setdefault("eos_token_id", 1)
         kwargs.setdefault("bos_token_id", None)
@@ -104,7 +108,7 @@ class Block(nn.Module):
         self.norm_1, self.norm_2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
         self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
         # Half of the heads start by looking at what came before a key, half at the key itself.
-        self.smear = nn.Parameter(torch.linspace(-3.0, 3.0, self.heads))
+        self.smear = nn.Parameter(torch.linspace(-3.0, 3.0, self.heads)) if config.smear else None
         self.up = nn.Linear(width, 2 * config.intermediate_size, bias=False)
         self.down = nn.Linear(config.intermediate_size, width, bias=False)
 
@@ -129,11 +133,14 @@ class Block(nn.Module):
             q, k = _rotate(q, rotation), _rotate(k, rotation)
         if padding_BT is not None:  # a padding key must not smear into the first real one
             k = k.masked_fill(padding_BT[:, None, :, None], 0.0)
-        own = torch.sigmoid(self.smear)[:, None, None]
-        if cache is None:
-            k = k * own + F.pad(k, (0, 0, 1, 0))[:, :, :-1] * (1 - own)
-        else:
-            k, v = self._cached(k, v, own, cache)
+        if self.smear is not None:
+            own = torch.sigmoid(self.smear)[:, None, None]
+            if cache is None:
+                k = k * own + F.pad(k, (0, 0, 1, 0))[:, :, :-1] * (1 - own)
+            else:
+                k, v = self._cached(k, v, own, cache)
+        elif cache is not None:
+            k, v = cache.update(k, v, self.layer)
         if T == 1:
             attended = _attend_one(q, k, v, mask)
         else:
@@ -179,7 +186,7 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
             nn.init.normal_(module.weight, std=0.02)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.7)
-        if isinstance(module, Block):
+        if isinstance(module, Block) and module.smear is not None:
             # Queries start equal to keys and outputs to transposed values: like finds like and copies it, from the
             # first step (mimetic initialisation, Trockman and Kolter, arXiv:2305.09828).
             q, k, v = module.qkv.weight.data.chunk(3)
