@@ -89,6 +89,7 @@ def bench_main(
     *,
     full: dict[str, Any],
     quick: dict[str, Any],
+    workers: int = WORKERS,
 ) -> int:
     """The command line of a benchmark; call it under ``if __name__ == "__main__"``.
 
@@ -99,6 +100,7 @@ def bench_main(
         summarise: ``(results[arm][seed], settings) -> {"figures": {...}, "bars": {text: {"figure", "bar", "holds"}}}``.
         full: settings, plain JSON. ``seeds`` (list) is read here, and ``arm_seeds`` (by arm), which may ask for fewer.
         quick: settings of ``--quick``.
+        workers: units at a time; 1 where a unit uses all cores itself or is timed.
 
     Returns:
         Exit code: 0 the run is complete (bars may fail: that is a result), 1 a unit failed, 130 stopped by a person.
@@ -117,7 +119,7 @@ def bench_main(
             folder = cache / f"{arm}-{seed}-{_key(name, arm, seed, settings)}"
             units.append(Unit(arm=arm, seed=seed, settings=settings, folder=folder, data=options.data))
     try:
-        failed = _run_all([unit for unit in units if _load(unit) is None], run_unit)
+        failed = _run_all([unit for unit in units if _load(unit) is None], run_unit, workers)
     except KeyboardInterrupt:
         print(f"stopped; finished units are kept in {cache}, run again to go on", file=sys.stderr)
         return 130
@@ -216,8 +218,8 @@ def _load(unit: Unit) -> dict[str, Any] | None:
         return None
 
 
-def _run_all(units: Sequence[Unit], run_unit: RunUnit) -> list[str]:
-    """Run units, `WORKERS` at a time; returns the names of those that failed. On any exception no process is left."""
+def _run_all(units: Sequence[Unit], run_unit: RunUnit, workers: int) -> list[str]:
+    """Run units, `workers` at a time; returns the names of those that failed. On any exception no process is left."""
     context = multiprocessing.get_context("spawn")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -225,7 +227,7 @@ def _run_all(units: Sequence[Unit], run_unit: RunUnit) -> list[str]:
     running: dict[int, tuple[Unit, BaseProcess]] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < WORKERS:
+            while waiting and len(running) < workers:
                 unit = waiting.pop(0)
                 process = context.Process(target=_child, args=(unit, run_unit, os.getpid()))
                 process.start()

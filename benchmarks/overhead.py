@@ -1,10 +1,8 @@
 """What the loop itself costs: beside the jobs in a demo-sized run, and per turn as history grows.
 
-Arm ``demo``: the demo's own settings; wall time in which neither a job nor the judge was at work, as a share of
-the run's.
-Arm ``toy``: 1,000 turns of the real loop over a real ledger and store, on a toy world whose jobs and judge answer
-at once; a turn
-at the end against a turn at the start, and the growth of ledger and store.
+Arm ``demo``: the demo's own settings; wall time in which neither a job nor the judge was at work, as a share of the
+run's. Arm ``toy``: 1,000 turns of the real loop over a real ledger and store, on a toy world whose jobs and judge
+answer at once; a turn at the end against a turn at the start, and the growth of ledger and store.
 
 Run ``python benchmarks/overhead.py [--quick]``; arms run one after the other.
 """
@@ -225,4 +223,4 @@ FULL = {"seeds": [0], "demo_turns": 4, "toy_turns": 1000}
 QUICK = {"seeds": [0], "demo_turns": 1, "toy_turns": 40}
 
 if __name__ == "__main__":
-    sys.exit(bench_main("overhead", ("toy", "demo"), run_unit, summarise, full=FULL, quick=QUICK))
+    sys.exit(bench_main("overhead", ("toy", "demo"), run_unit, summarise, full=FULL, quick=QUICK, workers=1))
