@@ -198,11 +198,13 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
     demo, toy = results["demo"][0], results["toy"][0]
     beyond = 100 * (demo["wall_s"] - demo["busy_s"]) / demo["wall_s"]
     ratio = toy["last_ms"] / toy["first_ms"]
-    halves = [
-        (toy["sizes"][3][kind] - toy["sizes"][1][kind]) / max(1, toy["sizes"][1][kind]) for kind in ("ledger", "store")
+    # Increments, not sizes: a write-ahead log of a fixed size lies beside the ledger from the start.
+    growth = [
+        (toy["sizes"][3][kind] - toy["sizes"][2][kind]) / max(1, toy["sizes"][1][kind] - toy["sizes"][0][kind])
+        for kind in ("ledger", "store")
     ]
     return {
-        "figures": {"demo": demo, "toy": toy, "growth_second_half_over_first": [round(h, 3) for h in halves]},
+        "figures": {"demo": demo, "toy": toy, "growth_last_quarter_over_second": [round(g, 3) for g in growth]},
         "bars": {
             "wall time beyond jobs, % of a demo-sized run": {
                 "figure": round(beyond, 2),
@@ -210,10 +212,10 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
                 "holds": beyond <= 5,
             },
             "last turns over first turns": {"figure": round(ratio, 3), "bar": 1.2, "holds": ratio <= 1.2},
-            "ledger and store grow linearly (second half over first)": {
-                "figure": [round(h, 3) for h in halves],
+            "ledger and store grow linearly (last quarter's growth over the second's)": {
+                "figure": [round(g, 3) for g in growth],
                 "bar": "0.8 to 1.25",
-                "holds": all(0.8 <= h <= 1.25 for h in halves),
+                "holds": all(0.8 <= g <= 1.25 for g in growth),
             },
         },
     }
