@@ -12,14 +12,12 @@ Run ``python benchmarks/real_migrations.py --data DIR``.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import lzma
-import re
 import shutil
-import sqlite3
 import sys
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,66 +29,9 @@ from evolvent.demo import DEMO
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
 from evolvent.run import Run, seed_files
-from evolvent.tasks.sql_migration import SqlMigration, verify
-from evolvent.tasks.sql_migration.schema import prompt_text
+from evolvent.tasks.sql_migration import SqlMigration
+from evolvent.tasks.sql_migration.history import read_step
 from evolvent.types import Problem
-
-SCHEMA_CHARS, MIGRATION_CHARS = 600, 200
-_RENAME_COLUMN = re.compile(r"ALTER\s+TABLE\s+(\S+)\s+RENAME\s+(?:COLUMN\s+)?(\S+)\s+TO\s+(\S+?)\s*(?:;|$)", re.I)
-_RENAME_TABLE = re.compile(r"ALTER\s+TABLE\s+(\S+)\s+RENAME\s+TO\s+(\S+?)\s*(?:;|$)", re.I)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-
-
-def tables(schema: str) -> dict[str, list[str]]:
-    """A schema's statements by table, as SQLite keeps them, on one line each."""
-    with closing(verify.scratch(verify.split_statements(schema))) as made:
-        rows = made.execute("SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
-    groups: dict[str, list[str]] = {}
-    for table, sql in rows:
-        groups.setdefault(table.lower(), []).append(" ".join(_COMMENT.sub(" ", sql).split()))
-    return groups
-
-
-def renames(migration: str, before: dict[str, Any], after: dict[str, Any]) -> list[list[str]]:
-    """The lineage that a person would state, read off the real migration; renames of scratch tables are none."""
-    found = []
-    for table, old, new in _RENAME_COLUMN.findall(migration):
-        if old.upper() != "TO":
-            found.append([f"{table}.{old}", f"{table}.{new}"])
-    for old, new in _RENAME_TABLE.findall(migration):
-        if old.lower().strip('"`[]') in before and new.lower().strip('"`[]') in after:
-            found.append([old, new])
-    return found
-
-
-def problem(row: dict[str, Any]) -> Problem | str:
-    """A step as a problem, or why it is left out."""
-    if not row["schema_changed"]:
-        return "schema unchanged"
-    try:
-        before, after = tables(row["before_schema"]), tables(row["after_schema"])
-    except sqlite3.Error:
-        return "schema does not stand alone"
-    words = {side: {t: sorted(map(verify.words, s)) for t, s in g.items()} for side, g in (("a", before), ("b", after))}
-    a = [s for t, group in before.items() if words["b"].get(t) != words["a"][t] for s in group]
-    b = [s for t, group in after.items() if words["a"].get(t) != words["b"][t] for s in group]
-    migration = " ".join(_COMMENT.sub(" ", row["migration_sql"]).split())
-    if max(len("".join(a)), len("".join(b))) > SCHEMA_CHARS:
-        return f"differing tables over {SCHEMA_CHARS} characters"
-    if len(migration) > MIGRATION_CHARS:
-        return f"migration over {MIGRATION_CHARS} characters"
-    if not a and not b:
-        return "no table differs"
-    lineage = renames(migration, before, after)
-    made = Problem(
-        task="sql_migration",
-        skill="real",
-        prompt=prompt_text(a, b, [(old, new) for old, new in lineage]),
-        tags={"app": row["app"], "name": row["name"]},
-        given={"before": a, "after": b, "renames": lineage},
-    )
-    score = SqlMigration().verify(made, migration, 1)
-    return made if score.correct else f"its own migration does not pass alone ({score.error})"
 
 
 def steps(data: Path) -> tuple[list[tuple[Problem, str]], Counter[str]]:
@@ -101,11 +42,13 @@ def steps(data: Path) -> tuple[list[tuple[Problem, str]], Counter[str]]:
         with lzma.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
-                made = problem(row)
+                made = read_step(row)
                 if isinstance(made, str):
                     outside[made] += 1
                 else:
-                    inside.append((made, row["migration_sql"]))
+                    inside.append(
+                        (dataclasses.replace(made, tags={"app": row["app"], "name": row["name"]}), row["migration_sql"])
+                    )
     return inside, outside
 
 

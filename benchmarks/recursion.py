@@ -2,7 +2,7 @@
 
 Two runs on known string functions (`SOURCE`) learn which kinds of change help; the second is given the memory of the
 first, and its own is exported. Then each unseen function (`UNSEEN`) is learned by a run of its own, from a small model
-that was stopped when it solved a fixed share of the short strings. Arms: ``cold``: no memory; ``warm``: that memory;
+that was stopped when it solved a fixed share of the short strings (declared: these seeds learn from reference answers). Arms: ``cold``: no memory; ``warm``: that memory;
 ``shuffled``: the same memory with the operators' names exchanged, so that it holds as much and means nothing.
 
 Cost to target: FLOPs that the run had spent (builds, screens; the judge's own are the same for all) when the first

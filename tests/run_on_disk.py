@@ -218,5 +218,5 @@ class RunOnDisk:
                 counts={"single": 300, "multi": 300},
             )
             self.add("sealed.opened", "sealed", {"question": sealed.plain()})
-            self.add("reported", "reported", {"skills": self.judge.sealed(sealed)["skills"]}, "judge")
+            self.add("reported", "reported", self.judge.sealed(sealed), "judge")
             self.add("run.stopped", "stopped/2", {"reason": "2 turns done"})

@@ -154,7 +154,7 @@ def rewritten(finished: Path, folder: Path, change: Callable[[str, dict[str, Any
         ("1.0/decided", "version", "0" * 64, "not the hash of its candidate"),
         ("check", "alarm", False, "contradict alarm=False"),
         ("check", "alpha", "0.05", "above"),
-        ("reported", "skills.multi.wins", 299, "no intact evidence"),
+        ("reported", "skills.multi.wins", 299, "other counts"),
         ("judge", "commitment", "0" * 64, "another secret"),
         ("1.0/slot", "", None, "never committed"),
         ("1.0/verdict", "", None, "no accepting verdict"),

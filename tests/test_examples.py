@@ -101,3 +101,11 @@ def test_a_run_in_miniature_and_its_events_as_documented(tmp_path: Path) -> None
             named = set(re.findall(r"`(\w+)`", cell))
             assert named - optional <= set(event.payload) <= named, f"event {event.seq} ({event.kind})"
     assert len(kinds) >= 15
+
+
+def test_own_history(tmp_path: Path) -> None:
+    out = run_example("05_own_history.py", "--dir", str(tmp_path / "own"))
+    assert "steps: 3 in" in out
+    assert len(re.findall(r"variants solved by the seed", out)) == 3
+    assert len(re.findall(r"variants solved by the champion", out)) == 3
+    assert re.search(r"champion [0-9a-f]{12} after 1 turns", out)

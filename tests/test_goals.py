@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from evolvent.goals import OPEN_LIMIT, PATIENCE_TURNS, finished, opened, slice_counts
+import pytest
+
+from evolvent.goals import OPEN_LIMIT, PATIENCE_TURNS, finished, gain_limits, opened, slice_counts
+from evolvent.state import State
 from evolvent.types import Trace
 
 
@@ -56,3 +59,33 @@ def test_only_members_of_the_slice_count() -> None:
     traces.append(trace("single", "a", False))
     assert slice_counts(traces, {"skill": "multi", "slice": {"kind": "a"}}) == {"n": 2, "failures": 1}
     assert slice_counts(traces, {"skill": "multi", "slice": {"kind": "z"}}) == {"n": 0, "failures": 0}
+
+
+def test_the_limits_of_a_gain_are_newcombes() -> None:
+    # statsmodels 0.14, confint_proportions_2indep(56, 70, 48, 80, method="newcomb", alpha=0.1); at 0.05 it gives the
+    # .0524 to .3339 of Newcombe, Statistics in Medicine 17 (1998) 873-890, table II.
+    low, high = gain_limits({"n": 80, "correct": 48}, {"n": 70, "correct": 56})
+    assert (low, high) == (pytest.approx(7.6564, abs=1e-4), pytest.approx(31.3645, abs=1e-4))
+    assert gain_limits({"n": 50, "correct": 20}, {"n": 50, "correct": 20})[0] < 0
+
+
+def test_no_data_limit_nothing() -> None:
+    assert gain_limits({"n": 0, "correct": 0}, {"n": 0, "correct": 0}) == (pytest.approx(-100), pytest.approx(100))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reached"),
+    [
+        ({}, True),
+        ({"dev_of": "older"}, False),  # promoted since: nobody has looked yet
+        ({"champion": "seed", "dev_of": "seed"}, False),
+        ({"dev": {"multi": {"n": 200, "correct": 110}}}, False),
+    ],
+)
+def test_a_goal_is_reached_by_a_champion_that_was_diagnosed(changes: dict[str, Any], reached: bool) -> None:
+    usual = {
+        "seed": "seed", "champion": "new", "dev_of": "new",
+        "anchor_dev": {"multi": {"n": 200, "correct": 50}}, "dev": {"multi": {"n": 200, "correct": 150}},
+    }  # fmt: skip
+    state = State(**{**usual, **changes})
+    assert bool(state.goal_reached("multi", 30)) is reached

@@ -1,16 +1,19 @@
 """Subgoals: one weak slice each, opened by diagnosis, closed or abandoned by evidence from dev.
 
-Pure: from what is open and what was just diagnosed to the events that follow.
+Pure: from what is open and what was just diagnosed to the events that follow. And the run's own goal: whether it is
+reached, as far as dev can tell.
 
-Not here: the run's own goal and its deadline (`plan.py`), operators (`propose/`).
+Not here: the deadline (`plan.py`), operators (`propose/`), proof (`judge/`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent.observe.diagnose import wilson
 from evolvent.types import Trace
 
 OPEN_LIMIT = 3
@@ -62,3 +65,17 @@ def slice_counts(traces: Sequence[Trace], goal: Mapping[str, Any]) -> dict[str, 
         t for t in traces if t.skill == goal["skill"] and all(t.tags.get(k) == v for k, v in goal["slice"].items())
     ]
     return {"n": len(members), "failures": sum(not t.correct for t in members)}
+
+
+def gain_limits(anchor: Mapping[str, int], champion: Mapping[str, int]) -> tuple[float, float]:
+    """Points between which champion's rate minus anchor's lies, 90 % by dev: Newcombe's interval of two samples.
+
+    Seed and champion have dev problems of their own, so the two counts ``{n, correct}`` are independent.
+    """
+    (low_a, high_a), (low_c, high_c) = (
+        wilson(anchor["correct"], anchor["n"]),
+        wilson(champion["correct"], champion["n"]),
+    )
+    a, c = (counts["correct"] / max(1, counts["n"]) for counts in (anchor, champion))
+    down, up = math.hypot(c - low_c, high_a - a), math.hypot(high_c - c, a - low_a)
+    return 100 * (c - a - down), 100 * (c - a + up)

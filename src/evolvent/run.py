@@ -114,10 +114,10 @@ class Run:
         on_stage: Stage = lambda stage, fields: None,
         secret_hex: str | None = None,
     ) -> State:
-        """Start or resume, and work until the goal's turns are done or a limit is reached.
+        """Start or resume, and work until the goal is reached by dev, its turns are done, or a limit is reached.
 
         Args:
-            turns: stop after this turn instead of the goal's.
+            turns: stop after this turn, whatever the goal says.
             memory: effects exported by an earlier run; only at the start.
             on_event: told of each event.
             on_stage: told what is going on.
@@ -128,14 +128,18 @@ class Run:
         """
         with self.working(on_event=on_event, on_stage=on_stage, secret_hex=secret_hex, memory=memory) as loop:
             last = self.settings.goal.turns if turns is None else turns
+            target, wanted = self.settings.plan.target, self.settings.goal.gain_points
             try:
-                while loop.state.turn < last:
+                reason = ""
+                while not reason and loop.state.turn < last:
                     loop.turn()
+                    reason = loop.state.goal_reached(target, wanted) if turns is None else ""
             except BudgetSpent as exc:
                 reason = f"budget: {exc.unit}"
                 loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason})
                 raise
-            loop.once("run.stopped", f"stopped/{last}", lambda: {"reason": f"{last} turns done"})
+            reason = reason or f"{last} turns done"
+            loop.once("run.stopped", f"stopped/{loop.state.turn}", lambda: {"reason": reason})
             return loop.state
 
     @contextmanager
@@ -243,9 +247,7 @@ class Run:
         loop.once("sealed.opened", f"sealed/{state.champion}", lambda: {"question": question.plain()})
         loop.on_stage("sealed", dict(counts))
         return dict(
-            loop.once(
-                "reported", f"reported/{state.champion}", lambda: {"skills": judge.sealed(question)}, actor="judge"
-            )["skills"]
+            loop.once("reported", f"reported/{state.champion}", lambda: judge.sealed(question), actor="judge")["skills"]
         )
 
     # -- beginning -----------------------------------------------------------------------------------------------------

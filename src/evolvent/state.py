@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from evolvent.goals import gain_limits
 from evolvent.memory.effects import Effects, arm
 from evolvent.propose.bandit import fingerprint
 from evolvent.types import Event
@@ -40,7 +41,7 @@ class State:
         pool: data artifacts gathered, oldest first, the newest few.
         subgoals: open subgoals by id.
         proposals: this turn's proposals by id, with what has happened to them.
-        dev: dev counts of the champion by skill.
+        dev: dev counts by skill of `dev_of`, the champion at the last diagnosis.
         anchor_dev: dev counts of the seed by skill.
         spent: units spent.
         stopped: why the run ended, or ``""``.
@@ -63,6 +64,7 @@ class State:
     subgoals: dict[str, dict[str, Any]] = field(default_factory=dict)
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
     dev: dict[str, dict[str, int]] = field(default_factory=dict)
+    dev_of: str = ""
     anchor_dev: dict[str, dict[str, int]] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
     stopped: str = ""
@@ -74,6 +76,16 @@ class State:
             handler(event.payload)
         for unit in UNITS:
             self.spent[unit] += int(event.payload.get(unit, 0)) if event.kind in _COSTLY else 0
+
+    def goal_reached(self, skill: str, wanted: int) -> str:
+        """In words, how far the champion is over the seed, if its dev problems show the whole gain; else ``""``.
+
+        A champion that no diagnosis has seen yet has not reached anything.
+        """
+        if not self.champion == self.dev_of != self.seed or skill not in self.anchor_dev:
+            return ""
+        low, high = gain_limits(self.anchor_dev[skill], self.dev[skill])
+        return f"goal reached: {low:+.1f} to {high:+.1f} points on dev, {wanted} wanted" if low >= wanted else ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for a snapshot."""
@@ -95,7 +107,7 @@ class State:
         self.proposals = {}
 
     def _on_diagnosed(self, p: dict[str, Any]) -> None:
-        self.dev = p["skills"]
+        self.dev, self.dev_of = p["skills"], p["champion"]
         if p["champion"] == self.seed:
             self.anchor_dev = p["skills"]
         for id_, counts in p["subgoals"].items():

@@ -154,9 +154,10 @@ def test_standing_and_sealed(world: World, client: JudgeClient) -> None:
     sealed = SealedQuestion(
         seed_candidate=world.version(60, 70), champion=world.version(75, 60), counts={"single": 100, "chain": 70}
     )
-    counts = client.sealed(sealed)
-    assert counts == client.sealed(sealed)
-    for skill, row in counts.items():
+    report = client.sealed(sealed)
+    assert report == client.sealed(sealed)
+    assert client.evidence(report["evidence"])["skills"] == report["skills"]
+    for skill, row in report["skills"].items():
         assert row["n"] == sealed.counts[skill]
         assert row["champion_correct"] - row["seed_correct"] == row["wins"] - row["losses"]
 

@@ -23,7 +23,7 @@ from evolvent.types import Candidate, Decision, Record, Verdict
 
 __all__ = ["JudgeClient"]
 
-_END_AFTER_S = 5.0
+_END_AFTER_S = 1.0
 _SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
 
 
@@ -96,9 +96,9 @@ class JudgeClient:
         """Has the champion become worse? ``{alarm, evidence, isolation}``."""
         return self._ask("standing", question)
 
-    def sealed(self, question: SealedQuestion) -> dict[str, dict[str, int]]:
-        """Per skill ``{n, seed_correct, champion_correct, wins, losses}`` on the sealed split."""
-        return self._ask("sealed", question)["skills"]
+    def sealed(self, question: SealedQuestion) -> dict[str, Any]:
+        """``{skills, evidence, isolation}``; a skill has ``{n, seed_correct, champion_correct, wins, losses}``."""
+        return self._ask("sealed", question)
 
     def evidence(self, name: str) -> dict[str, Any]:
         """Evidence by hash, as a verdict names it.
@@ -121,7 +121,7 @@ class JudgeClient:
                 pass  # it died with a request unread
         try:
             process.wait(_END_AFTER_S)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:  # still warming, or at work for nobody: nothing is lost by ending it
             process.kill()
             process.wait()
 

@@ -162,7 +162,8 @@ class JudgeServer:
         for skill, count in sorted(question.counts.items()):
             skills[skill] = self._sealed_skill(question, skill, count)
         answer = {"skills": skills, "isolation": self._bench.isolation}
-        evidence = {"task": self._task_name, "question": question.plain(), "tokens": self._bench.tokens, **answer}
+        labels = {"task": self._task_name, "commitment": self._folder.commitment}
+        evidence = {**labels, "question": question.plain(), "tokens": self._bench.tokens, **answer}
         return self._folder.save(key, evidence, answer)
 
     def _sealed_skill(self, question: SealedQuestion, skill: str, count: int) -> dict[str, int]:
