@@ -2,8 +2,9 @@
 
 Two runs on known string functions (`SOURCE`) learn which kinds of change help; the second is given the memory of the
 first, and its own is exported. Then each unseen function (`UNSEEN`) is learned by a run of its own, from a small model
-that was stopped when it solved a fixed share of the short strings (declared: these seeds learn from reference answers). Arms: ``cold``: no memory; ``warm``: that memory;
-``shuffled``: the same memory with the operators' names exchanged, so that it holds as much and means nothing.
+that was stopped when it solved a fixed share of the short strings (declared: these seeds learn from reference answers).
+Arms: ``cold``: no memory; ``warm``: that memory; ``shuffled``: the same memory with the operators' names exchanged, so
+that it holds as much and means nothing.
 
 Cost to target: FLOPs that the run had spent (builds, screens; the judge's own are the same for all) when the first
 champion was promoted that solves the target's share of fresh strings; a run that never gets there counts with all that
