@@ -216,7 +216,7 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2], "turns": 12, "target": 0.9, "truth": 1000, "seed_parts": 40, "seed_share": 0.4, "version": 1,
+    "seeds": [0, 1, 2], "turns": 16, "target": 0.6, "truth": 1000, "seed_parts": 40, "seed_share": 0.4, "version": 1,
     "build": {"problems": 120, "samples": 2, "steps": 60, "tokens_per_step": 512, "learning_rate": "0.003",
               "gold_share": 60},
 }  # fmt: skip
