@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evolvent import plan
+from evolvent import __version__, plan
 from evolvent.cli.app import COMMANDS, app, main
 from evolvent.cli.template import settings_text
 from evolvent.errors import UsageError
@@ -91,6 +91,12 @@ def test_help_loads_nothing_heavy() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]"
     assert all(name in said for name in COMMANDS)
+
+
+def test_python_dash_m_is_the_command_line() -> None:
+    command = [sys.executable, "-m", "evolvent", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["evolvent", __version__]
 
 
 def test_commands_and_options_are_these() -> None:
