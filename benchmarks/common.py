@@ -195,6 +195,13 @@ def plot_bands(
     plt.close(figure)
 
 
+def write_text(path: str, text: str) -> None:
+    """A page that a script writes, named from the root of the repository."""
+    target = _figures_root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+
+
 def _finite(value: Any) -> Any:
     """JSON has no infinity: it becomes text."""
     if isinstance(value, Mapping):
