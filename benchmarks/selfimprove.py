@@ -216,10 +216,11 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
     return {"figures": figures, "bars": bars}
 
 
+# Rate and share were chosen on seed 100; seed 0 was looked at once, with settings a little larger (`docs/log.md`).
 FULL = {
-    "seeds": [0, 1, 2, 3, 4], "generations": 10, "problems": 400, "samples": 2, "target_rate": 50, "steps": 80,
-    "tokens_per_step": 2048, "learning_rate": "0.0005", "gold_share": 25, "curve": 100, "sealed_single": 500,
-    "sealed_multi": 1000,
+    "seeds": [1, 2, 3, 4, 5], "generations": 10, "problems": 300, "samples": 2, "target_rate": 50, "steps": 70,
+    "tokens_per_step": 2048, "learning_rate": "0.0005", "gold_share": 25, "curve": 80, "sealed_single": 300,
+    "sealed_multi": 800,
 }  # fmt: skip
 QUICK = {**FULL, "seeds": [0, 1], "generations": 2, "steps": 15, "sealed_single": 100, "sealed_multi": 100}
 
