@@ -167,6 +167,22 @@ def _probes(unit: Unit, store: Store, model: str, gold: str, seed: int) -> dict[
     return decisions
 
 
+def _rises(curves: list[list[float]], half: int) -> list[list[float]]:
+    """Points gained in the first half of the generations and in the second: low, mean, high over seeds."""
+    parts = ([c[half] - c[0] for c in curves], [c[-1] - c[half] for c in curves])
+    return [[round(x, 1) for x in paired_interval(part)] for part in parts]
+
+
+def _where_it_stops(rises: dict[str, list[list[float]]], half: int) -> str:
+    """Whether the gain has ended, and if the labels or the training of so small a model ended it."""
+    second = rises["verified"][1]
+    if second[0] > 0:
+        return f"it has not stopped: the second {half} generations gain {second[1]} points, interval above 0"
+    if rises["oracle"][1][0] > 0:
+        return f"no proven gain after generation {half}, while true labels still gain: its own labels have run out"
+    return f"no proven gain after generation {half}, with true labels neither: training at this size, not the labels"
+
+
 def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str, Any]) -> dict[str, Any]:
     """Figures, bars and the plot, from raw counts."""
     seeds = sorted(results["verified"])
@@ -195,8 +211,9 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
         for arm in ARMS
     }
     plot_bands(curves, "docs/img/selfimprove.svg", "generation", "multi solved, %", "Same start, steps and tokens")
+    half = settings["generations"] // 2
+    rises = {arm: _rises(curves[arm], half) for arm in ("verified", "oracle", "gold")}
     mean_curve = [sum(c[g] for c in curves["verified"]) / len(seeds) for g in range(settings["generations"] + 1)]
-    best = max(range(len(mean_curve)), key=lambda g: mean_curve[g])
     raw = {
         arm: {s: {skill: [sum(v), len(v)] for skill, v in results[arm][s]["sealed"].items()} for s in seeds}
         for arm in ARMS
@@ -207,10 +224,12 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
         "gain_multi": gains,
         "gain_single": singles,
         "curve_verified": [round(x, 1) for x in mean_curve],
-        "best_generation": best,
-        "funnel_verified": [
-            results["verified"][seeds[0]]["generations"][g].get("kept", 0) for g in range(len(mean_curve) - 1)
-        ],
+        "rise_first_half_and_second": rises,
+        "where_it_stops": _where_it_stops(rises, half),
+        "funnel_verified": {
+            what: [sum(results["verified"][s]["generations"][g][what] for s in seeds) for g in range(2 * half)]
+            for what in ("sampled", "correct", "kept")
+        },
         "tokens_trained": {arm: sum(g["tokens"] for g in results[arm][seeds[0]]["generations"]) for arm in ARMS},
     }
     return {"figures": figures, "bars": bars}
