@@ -13,13 +13,13 @@ import pytest
 from evolvent.curate import selflabel
 from evolvent.errors import JobFailed
 from evolvent.jobs import JobContext
-from evolvent.models.codec import SqlCodec
+from evolvent.models.codec import CharCodec, SqlCodec
 from evolvent.models.files import to_files
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.store import Store
 from evolvent.tasks.sql_migration import SqlMigration
 from evolvent.tasks.sql_migration.reference import reference
-from evolvent.tasks.strings import Strings
+from evolvent.tasks.strings import ALPHABET, MARK, Strings
 from evolvent.types import Problem
 
 DIRECT = {"kind": "direct"}
@@ -154,9 +154,22 @@ def test_easy_problems_are_thinned_out() -> None:
     assert 5 <= kept(easy) <= 27
 
 
-def test_a_transplant_has_this_prompts_names_and_no_meaning() -> None:
-    answer = "ALTER TABLE users DROP COLUMN mail"
-    text = selflabel._transplant(answer, "-- from\nCREATE TABLE pets (id INTEGER)", random.Random(0))
-    assert text.split()[:2] == ["ALTER", "TABLE"]
-    assert "users" not in text
-    assert "mail" not in text
+@pytest.mark.parametrize("skill", ["single", "multi"])
+def test_random_labels_can_be_written_and_mean_nothing(skill: str) -> None:
+    task, codec = SqlMigration(), SqlCodec(48)
+    problems = task.generate(skill, random.Random(6), 200)
+    answers = [reference(p) for p in problems]
+    pairs = selflabel._random_labels(codec, [p.prompt for p in problems], answers, random.Random(0))
+    assert len(pairs) > 150
+    by_prompt = {p.prompt: p for p in problems}
+    assert all(codec.encode_answer(label, codec.encode(prompt)) for prompt, label in pairs)
+    assert sum(task.verify(by_prompt[prompt], label, 1).correct for prompt, label in pairs) < 10
+
+
+def test_random_labels_of_strings_are_answers_of_others() -> None:
+    codec = CharCodec(ALPHABET + MARK)
+    prompts = [p.prompt for p in Strings().generate("short", random.Random(1), 50)]
+    pairs = selflabel._random_labels(codec, prompts, [p[-2::-1] for p in prompts], random.Random(0))
+    assert len(pairs) == 50
+    assert sum(label == prompt[-2::-1] for prompt, label in pairs) < 10
+    assert selflabel._random_labels(codec, prompts[:1], ["a"], random.Random(0)) == []

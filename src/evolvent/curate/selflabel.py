@@ -211,10 +211,9 @@ def _select(
 ) -> list[Step]:
     """What to learn from: the steps of one try a problem, the first that the filter believes; easy ones thinned out."""
     if maker.filter == "random":
-        funnel.kept = len(problems)
-        order = list(range(len(problems)))
-        rng.shuffle(order)
-        return [(p.prompt, _transplant(tries.outputs[order[i]][0], p.prompt, rng)) for i, p in enumerate(problems)]
+        pairs = _random_labels(maker.codec, [p.prompt for p in problems], [o[0] for o in tries.outputs], rng)
+        funnel.kept = len(pairs)
+        return pairs
     if maker.filter == "none":
         believed = [[True] * len(samples) for samples in tries.outputs]
     else:
@@ -230,11 +229,38 @@ def _select(
 
 
 _NAME = re.compile(r'"[^"]*"|[A-Za-z_]\w*')
+COMMON = 0.05  # words in more of the texts than this belong to the language; the others are names
+TRIES = 8
 
 
-def _transplant(answer: str, prompt: str, rng: random.Random) -> str:
-    """Another problem's answer with this prompt's names in it: looks right, means nothing."""
-    mine = sorted(set(_NAME.findall(prompt))) or [""]
-    keywords = {word for word in _NAME.findall(answer) if word.isupper()}
-    renamed: dict[str, str] = {}
-    return _NAME.sub(lambda m: m[0] if m[0] in keywords else renamed.setdefault(m[0], rng.choice(mine)), answer)
+def _random_labels(codec: Codec, prompts: Sequence[str], answers: Sequence[str], rng: random.Random) -> list[Step]:
+    """Each prompt with the answer of another, which means nothing there; pairs that cannot be written are left out.
+
+    Where the codec cannot write an answer below another prompt, the names in it are replaced by names of that prompt:
+    such a label looks right and is not.
+    """
+    found = [
+        set(_NAME.findall(prompt)) | set(_NAME.findall(answer)) for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    seen = Counter(word for words in found for word in words)
+    names = [sorted(w for w in set(_NAME.findall(p)) if seen[w] <= max(2, COMMON * len(found))) for p in prompts]
+    pairs: list[Step] = []
+    for i, prompt in enumerate(prompts):
+        encoded = codec.encode(prompt)
+        for attempt in range(TRIES if len(prompts) > 1 else 0):
+            other = rng.randrange(len(answers) - 1)
+            label = answers[other + (other >= i)]
+            if attempt and names[i]:
+                renamed = {
+                    w: rng.choice(names[i])
+                    for w in sorted(set(_NAME.findall(label)))
+                    if seen[w] <= max(2, COMMON * len(found))
+                }
+                label = _NAME.sub(lambda match, new=renamed: new.get(match[0], match[0]), label)
+            try:
+                codec.encode_answer(label, encoded)
+            except ValueError:
+                continue
+            pairs.append((prompt, label))
+            break
+    return pairs
