@@ -178,6 +178,9 @@ def _where_it_stops(rises: dict[str, list[list[float]]], half: int) -> str:
     second = rises["verified"][1]
     if second[0] > 0:
         return f"it has not stopped: the second {half} generations gain {second[1]} points, interval above 0"
+    if second[1] > 1:
+        found = f"the second {half} generations gain {second[1]} points ({second[0]} to {second[2]})"
+        return f"it is not seen to stop, nor proven to go on: {found}"
     if rises["oracle"][1][0] > 0:
         return f"no proven gain after generation {half}, while true labels still gain: its own labels have run out"
     return f"no proven gain after generation {half}, with true labels neither: training at this size, not the labels"
