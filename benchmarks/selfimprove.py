@@ -199,7 +199,7 @@ def summarise(results: dict[str, dict[int, dict[str, Any]]], settings: dict[str,
     bars: dict[str, Any] = {}
     for arm in ("gold", "unverified", "random"):
         low, mean, high = paired_interval([d - o for d, o in zip(gains["verified"], gains[arm], strict=True)])
-        figure = {"mean": mean, "low": low, "high": high}
+        figure = {"mean": round(mean, 2), "low": round(low, 2), "high": round(high, 2)}
         bars[f"verified minus {arm}: interval above 0"] = {"figure": figure, "bar": 0, "holds": low > 0}
     share = sum(gains["verified"]) / max(1e-9, sum(gains["oracle"]))
     bars["verified reaches 70 % of oracle's gain"] = {"figure": round(share, 3), "bar": 0.7, "holds": share >= 0.7}
