@@ -186,11 +186,13 @@ def resumed_until_done(folder: Path, kills: Sequence[int]) -> int:
 
 
 def test_i5_i6_a_run_that_is_killed_ends_with_the_same_events(toy_run: Path, toy_seed: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "killed"
-    toy_world.new_run(folder, toy_seed)
+    folder, elsewhere = tmp_path / "killed", tmp_path / "another_name"
+    shutil.copytree(toy_seed, elsewhere)
+    toy_world.new_run(folder, elsewhere)
     # After `proposed`, after a slot was opened and not answered, after a verdict not yet acted upon.
     assert resumed_until_done(folder, [11, 4, 4]) == 3
-    assert toy_world.hashes(folder) == toy_world.hashes(toy_run)
+    # The first event holds the settings, and with them where the seed lay; nothing else depends on that.
+    assert toy_world.hashes(folder)[1:] == toy_world.hashes(toy_run)[1:]
 
 
 def test_i5_another_secret_is_another_run(copy: Run) -> None:

@@ -263,7 +263,7 @@ class Loop:
             return {"id": _id(proposal), "error": made.kind, "message": str(made)[:500]}
         parent = self.state.versions[proposal.parent]["candidate"]
         genome = Genome(
-            architecture={"base": self.settings.model},
+            architecture={"base": self.state.versions[self.state.seed]["candidate"]["model"]},
             recipe={"operator": proposal.operator, "params": proposal.params, "seed": proposal.seed},
             scaffold=made.scaffold,
             policy=made.policy,

@@ -278,7 +278,7 @@ class Run:
         if size > self.settings.plan.max_parameters:
             raise UsageError(f"model: {size} parameters, the change plan allows {self.settings.plan.max_parameters}")
         model = self.store.put_tree(files, "model", {"parameters": size})
-        genome = Genome(architecture={"base": self.settings.model})
+        genome = Genome(architecture={"base": model})
         candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=self.store.put_json(genome.plain()))
         return {
             "version": candidate.hash,

@@ -133,7 +133,7 @@ class Genome(Record):
     """Frozen description of a candidate. `models/` knows how to build the architecture, `scaffold/` how to run it.
 
     Attributes:
-        architecture: base (``sql-seed``, a folder) and edits.
+        architecture: base (the seed's store hash, so that a run is the same in any folder) and edits.
         recipe: how its weights were made: operator and parameters, or ``{}`` for a seed.
         scaffold: the reasoning program, such as ``{"kind": "direct"}``.
         policy: the loop's own settings that travel with it.

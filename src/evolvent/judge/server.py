@@ -279,8 +279,8 @@ def main() -> None:
             bench,
             progress=lambda fields: write_json(answers, {"progress": fields}),
         )
-        write_json(answers, {"ready": True, "commitment": folder.commitment})
         try:
+            write_json(answers, {"ready": True, "commitment": folder.commitment})
             bench.warm()  # while the first candidate is still being built
             serve(server, folder, sys.stdin.buffer, answers)
         except BrokenPipeError:
