@@ -2,8 +2,8 @@
 
 String reversal, labelled at lengths 1 to 5. Then eight rounds: draw *unlabelled* strings one letter longer than before,
 let the model answer, keep an answer only if the model maps it back to the prompt (`evolvent.curate.cycle`), add what is
-kept to the pool, train on pool and easy gold. The last round has length 13 and twice the steps, in all arms; 14 and 15
-are never seen.
+kept to the pool, train on pool and easy gold. The last round has length 13 and nearly thrice the
+steps, in all arms; 14 and 15 are never seen.
 
 Arms: ``cycle``; ``none``: as many steps and tokens on the labelled base data; ``unfiltered``: all answers; ``random``:
 answers that belong to other prompts (placebo); ``oracle``: true labels (declared: the only arm that reads a reference
@@ -233,15 +233,16 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     return {"figures": figures, "bars": bars}
 
 
-# Chosen on seeds 100 and 101, where the two bars pull apart (`docs/log.md`): more labels, and the control learns 9 too.
+# Chosen on seeds 100 and 101 (`docs/log.md`): more labels, and the control learns 9 too; fewer, and nothing passes the
+# check at 6; fewer kept than some thousands a round, and 13 is learned by heart.
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3, 4],
     "arm_seeds": {"unfiltered": [0, 1], "random": [0, 1], "oracle": [0, 1]},
     "version": 1,
     "base": {"steps": 1500, "tokens": 512, "rate": 2e-3, "warmup": 50, "final": 0.05, "decay": 0.01},
-    "round": {"steps": 400, "tokens": 1152, "rate": 3e-3, "warmup": 10, "final": 0.1, "decay": 0.01},
-    "last_steps": 800, "gold_each": 500, "gold_share": 0.15, "new_share": 0.35,
-    "rounds": 8, "keep": 1000, "draw_limit": 8000, "test": 300,
+    "round": {"steps": 500, "tokens": 1152, "rate": 3e-3, "warmup": 10, "final": 0.1, "decay": 0.01},
+    "last_steps": 1400, "gold_each": 280, "gold_share": 0.15, "new_share": 0.35,
+    "rounds": 8, "keep": 4000, "draw_limit": 60_000, "test": 300,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     **FULL,
@@ -249,7 +250,7 @@ QUICK: dict[str, Any] = {
     "arm_seeds": {},
     "base": {**FULL["base"], "steps": 100},
     "round": {**FULL["round"], "steps": 10},
-    "last_steps": 20, "gold_each": 500, "rounds": 2, "keep": 50, "draw_limit": 100, "test": 20,
+    "last_steps": 20, "rounds": 2, "keep": 50, "draw_limit": 100, "test": 20,
 }  # fmt: skip
 
 if __name__ == "__main__":
