@@ -6,9 +6,10 @@ that was stopped when it solved a fixed share of the short strings (declared: th
 Arms: ``cold``: no memory; ``warm``: that memory; ``shuffled``: the same memory with the operators' names exchanged, so
 that it holds as much and means nothing.
 
-Cost to target: FLOPs that the run had spent (builds, screens; the judge's own are the same for all) when the first
-champion was promoted that solves the target's share of fresh strings; a run that never gets there counts with all that
-it spent, so a difference can only be understated. Costs are compared as logarithms, paired by function and seed.
+Cost to target: FLOPs that the run had spent (dev rollouts, builds, screens; not the judge's) when the first champion
+was promoted that solves the target's share of fresh strings. A run ends there or when a fixed number of FLOPs is spent,
+and then counts with that number, whatever its arm, so a difference is understated, never invented. Costs are compared
+as logarithms, paired by function and seed.
 
 Run ``python benchmarks/recursion.py [--quick]``; resumes run by run.
 """
@@ -45,7 +46,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 toy_world = importlib.import_module("toy_world")
 
 ARMS = ("cold", "warm", "shuffled")
-SOURCE = ("reverse", "copy")
+SOURCE = ("reverse", "swap_pairs_mirror")
 UNSEEN = ("mirror", "swap_pairs", "swap_ends", "mirror_reverse")
 OPERATORS = ["self_labels", "gold", "policy", "scaffold"]
 TASK_FILE = '''"""A function of the strings task, beside the run."""
@@ -80,8 +81,8 @@ def make_seed(folder: Path, function: str, seed: int, settings: Mapping[str, Any
     problems = Strings(function=function).generate("short", random.Random(derive_seed("gold", seed, function)), 3000)
     examples = [Example(p.prompt, reference(p)) for p in problems]
     for part in range(settings["seed_parts"]):
-        schedule = Schedule(steps=20, learning_rate=5e-3, final=1.0, warmup=1)
-        optimise(model, batches([Source("gold", examples, 1.0)], codec, 20, 512, part), schedule)
+        schedule = Schedule(steps=10, learning_rate=2.5e-3, final=1.0, warmup=1)  # short: some functions come at once
+        optimise(model, batches([Source("gold", examples, 1.0)], codec, 10, 512, part), schedule)
         if _solved(to_files(model, codec), {"kind": "direct"}, function, "stop", 200) >= settings["seed_share"]:
             break
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,13 +131,14 @@ def one_run(folder: Path, function: str, seed: int, settings: dict[str, Any], me
             path.append([spent, share])
 
     with run.working(on_event=watch, memory=memory) as loop:
-        while loop.state.turn < settings["turns"] and not reached:
+        while loop.state.turn < settings["turns"] and spent < settings["flops"] and not reached:
             loop.turn()
-            reached = bool(path) and path[-1][1] >= settings["target"]
+            reached = bool(path) and path[-1][1] >= settings["target"] and path[-1][0] <= settings["flops"]
         effects = loop.state.effects.plain()
         turns = loop.state.turn
     return {
-        "start": at_start, "cost": spent, "reached": reached, "path": path, "turns": turns, "effects": effects,
+        "start": at_start, "cost": path[-1][0] if path and reached else 0 if reached else settings["flops"],
+        "reached": reached, "spent": spent, "path": path, "turns": turns, "effects": effects,
     }  # fmt: skip
 
 
@@ -145,9 +147,9 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def source_memory(unit: Unit) -> Path:
-    """The memory of the source runs of this seed; made once, by whoever needs it first."""
+    """The memory of the source runs of this seed, each over all its FLOPs; made once, by whoever needs it first."""
     own = {key: value for key, value in unit.settings.items() if key != "seeds"}
-    base = unit.folder.parent / f"source-{unit.seed}-{content_hash(own)[:12]}"
+    base = unit.folder.parent / f"source-{unit.seed}-{content_hash(json.dumps(own, sort_keys=True))[:12]}"
     base.mkdir(parents=True, exist_ok=True)
     with (base / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -155,7 +157,7 @@ def source_memory(unit: Unit) -> Path:
         for function in SOURCE:
             out = base / f"{function}.json"
             if not out.is_file():
-                result = one_run(base / function, function, unit.seed, dict(unit.settings), memory)
+                result = one_run(base / function, function, unit.seed, {**unit.settings, "target": 2.0}, memory)
                 out.write_text(json.dumps(result["effects"]), "utf-8")
             memory = out
     assert memory is not None
@@ -191,9 +193,11 @@ def run_unit(unit: Unit) -> dict[str, Any]:
 def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     """Ratios of costs with intervals over functions and seeds."""
     seeds = sorted(results["cold"])
+    # A seed that is there already at the start, which all arms share, has no cost to compare.
+    pairs = [(s, f) for s in seeds for f in UNSEEN if results["cold"][s][f]["cost"]]
 
     def costs(arm: str) -> list[float]:
-        return [math.log(results[arm][s][f]["cost"]) for s in seeds for f in UNSEEN]
+        return [math.log(results[arm][s][f]["cost"]) for s, f in pairs]
 
     bars: dict[str, Any] = {}
     for one, other in (("warm", "cold"), ("warm", "shuffled"), ("shuffled", "cold")):
@@ -206,21 +210,25 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         }
     figures = {
         arm: {
-            s: {f: {k: results[arm][s][f][k] for k in ("start", "cost", "reached", "turns", "path")} for f in UNSEEN}
+            s: {
+                f: {k: results[arm][s][f][k] for k in ("start", "cost", "reached", "spent", "turns", "path")}
+                for f in UNSEEN
+            }
             for s in seeds
         }
         for arm in ARMS
     }
-    reached = {arm: sum(results[arm][s][f]["reached"] for s in seeds for f in UNSEEN) for arm in ARMS}
-    return {"figures": {"reached": reached, "of": len(seeds) * len(UNSEEN), **figures}, "bars": bars}
+    reached = {arm: sum(results[arm][s][f]["reached"] for s, f in pairs) for arm in ARMS}
+    return {"figures": {"reached": reached, "of": len(pairs), **figures}, "bars": bars}
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2], "turns": 16, "target": 0.6, "truth": 1000, "seed_parts": 40, "seed_share": 0.4, "version": 1,
-    "build": {"problems": 120, "samples": 2, "steps": 60, "tokens_per_step": 512, "learning_rate": "0.003",
+    "seeds": [0, 1, 2], "turns": 60, "flops": 8 * 10**10, "target": 0.6, "truth": 1000,
+    "seed_parts": 200, "seed_share": 0.38, "version": 1,
+    "build": {"problems": 120, "samples": 2, "steps": 120, "tokens_per_step": 512, "learning_rate": "0.005",
               "gold_share": 60},
 }  # fmt: skip
-QUICK: dict[str, Any] = {**FULL, "seeds": [0, 1], "turns": 2, "truth": 100}
+QUICK: dict[str, Any] = {**FULL, "seeds": [0], "turns": 2, "truth": 100}
 
 if __name__ == "__main__":
     sys.exit(bench_main("recursion", ARMS, run_unit, summarise, full=FULL, quick=QUICK))
