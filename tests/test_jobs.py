@@ -40,7 +40,7 @@ def environment(ctx: JobContext) -> dict[str, str]:
 
 def fail(ctx: JobContext) -> dict[str, str]:
     if ctx.params["how"] == "diverged":
-        raise JobFailed("diverged", "loss is not finite")
+        raise JobFailed("diverged", "loss is not finite", flops=60, tokens=7)
     if ctx.params["how"] == "exit":
         sys.exit(3)
     if ctx.params["how"] == "crash":
@@ -154,6 +154,7 @@ def test_failures_are_data_in_order_and_the_worker_is_replaced(engine: JobEngine
         *("bad_outputs", "bad_outputs", "bad_outputs", "bad_outputs", "ok"),
     ]
     assert "ZeroDivisionError: x" in failed(results[0]).__notes__[0]
+    assert [(failed(r).flops, failed(r).tokens) for r in results[:2]] == [(0, 0), (60, 7)]
     assert "killed by SIGKILL; its last words: last words" in str(results[3])
 
 

@@ -56,6 +56,17 @@ def test_a_rollback_gives_the_place_back() -> None:
     assert (state.champion, state.certified, state.previous) == ("a", "a", "b")
 
 
+def test_a_failed_build_is_paid_for_and_may_be_tried_again() -> None:
+    state = begun()
+    for id_, flops in (("1.0", 10), ("1.1", 0)):
+        state.apply(event("proposed", id=id_, proposal={"operator": "gold", "params": {"n": id_}}, answers=None))
+        state.apply(event("build.failed", id=id_, error="diverged", message="", flops=flops, tokens=3))
+        state.apply(event("rejected", id=id_, version="", reason="build failed: diverged"))
+    assert state.spent["flops"] == 10
+    assert state.spent["tokens"] == 6
+    assert len(state.barred) == 1, "what failed before it cost anything would fail again"
+
+
 def test_costs_add_up_by_unit() -> None:
     state = begun()
     built(state, "1.0", "a")

@@ -94,11 +94,17 @@ class JobFailed(EvolventError):
 
     Attributes:
         kind: short machine-readable cause, such as ``diverged``, ``died``, ``timeout`` or an exception's name.
+        flops: operations spent until then, as far as the job could say; a worker that died could not.
+        tokens: model tokens spent until then.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, message: str, *, flops: int = 0, tokens: int = 0) -> None:
+        self.kind, self.flops, self.tokens = kind, flops, tokens
         super().__init__(message)
+
+    def plain(self) -> dict[str, str | int]:
+        """As the event records it."""
+        return {"error": self.kind, "message": str(self)[:500], "flops": self.flops, "tokens": self.tokens}
 
 
 @contextmanager

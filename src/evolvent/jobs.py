@@ -233,7 +233,7 @@ class JobEngine:
 
     def _checked(self, job: Job, answer: dict[str, Any]) -> dict[str, str]:
         if "failed" in answer:
-            failed = JobFailed(answer["failed"], f"{job.function}: {answer['message']}")
+            failed = JobFailed(answer["failed"], f"{job.function}: {answer['message']}", **answer["spent"])
             failed.add_note(answer["traceback"])
             raise failed
         outputs = answer["outputs"]
@@ -385,8 +385,9 @@ def _perform(store: Store, job: dict[str, Any], report: Callable[[dict[str, Any]
         outputs = resolve(job["function"])(context)
         json.dumps(outputs)
     except BaseException as exc:  # SystemExit too is the job's failure, not ours
-        kind = exc.kind if isinstance(exc, JobFailed) else type(exc).__name__
-        return {"failed": kind, "message": str(exc), "traceback": traceback.format_exc()}
+        told = exc if isinstance(exc, JobFailed) else JobFailed(type(exc).__name__, str(exc))
+        spent = {"flops": told.flops, "tokens": told.tokens}
+        return {"failed": told.kind, "message": str(exc), "spent": spent, "traceback": traceback.format_exc()}
     return {"outputs": outputs, "cpu_ms": round((time.process_time() - start) * 1000)}
 
 

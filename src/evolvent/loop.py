@@ -260,7 +260,7 @@ class Loop:
 
     def _built(self, proposal: Proposal, made: Built | JobFailed) -> Payload:
         if isinstance(made, JobFailed):
-            return {"id": _id(proposal), "error": made.kind, "message": str(made)[:500]}
+            return {"id": _id(proposal), **made.plain()}
         parent = self.state.versions[proposal.parent]["candidate"]
         genome = Genome(
             architecture={"base": self.state.versions[self.state.seed]["candidate"]["model"]},

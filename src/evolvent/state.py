@@ -132,6 +132,9 @@ class State:
         if p["data"]:
             self.pool = [*self.pool, p["data"]][-POOL_LIMIT:]
 
+    def _on_build_failed(self, p: dict[str, Any]) -> None:
+        self.proposals[p["id"]].update(flops=p["flops"])
+
     def _on_screened(self, p: dict[str, Any]) -> None:
         proposal = self.proposals[p["id"]]
         target = p["target"]

@@ -88,6 +88,7 @@ def test_nothing_kept_is_a_failed_job(store: Store) -> None:
     with pytest.raises(JobFailed, match="passed the filter") as failed:
         job(store, model, task="sql_migration", filter="verified", problems=8, samples=1)
     assert failed.value.kind == "nothing_kept"
+    assert failed.value.flops > 2 * failed.value.tokens > 0, "what was tried was paid for"
 
 
 def test_an_unknown_filter_is_named(store: Store, toy: str) -> None:

@@ -142,3 +142,19 @@ def test_without_data_it_cannot_be_built(name: str, bench: MakeBench) -> None:
     with pytest.raises(JobFailed) as failed:
         operator(name).build(bench(name, choices(name)[0], gold="", pool=()))
     assert failed.value.kind == "no_data"
+
+
+def test_labels_are_paid_for_when_learning_from_them_fails(bench: MakeBench) -> None:
+    whole = bench("self_labels", {})
+    labels: dict[str, Any] = {}
+
+    def run(job: Job) -> JobResult:
+        if job.function.endswith(":finetune"):
+            raise JobFailed("diverged", "loss is nan", flops=60, tokens=7)
+        done = whole.run(job)
+        labels.update(whole.store.get_json(done.outputs["stats"]))
+        return done
+
+    with pytest.raises(JobFailed) as failed:
+        operator("self_labels").build(replace(whole, run=run))
+    assert (failed.value.flops, failed.value.tokens) == (labels["flops"] + 60, labels["tokens"] + 7)

@@ -80,6 +80,11 @@ def test_divergence_is_a_failed_job() -> None:
     with pytest.raises(JobFailed, match="loss is nan at step 0; lower the learning rate") as failed:
         optimise(model, stream(3), Schedule(steps=3))
     assert failed.value.kind == "diverged"
+    tokens = next(stream(1))[0].numel()
+    assert (failed.value.tokens, failed.value.flops) == (
+        tokens,
+        6 * sum(p.numel() for p in model.parameters()) * tokens,
+    )
 
 
 def test_the_schedule_warms_up_and_decays() -> None:

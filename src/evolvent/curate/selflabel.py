@@ -152,12 +152,12 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
     funnel.drawn, funnel.sampled = len(problems), sum(len(s) for s in tries.outputs)
     funnel.tokens += tries.tokens
     pairs = _select(maker, problems, tries, rng, funnel, derive_seed(ctx.seed, "verify"))
+    flops = 2 * num_parameters(model) * funnel.tokens
     if not pairs:
-        raise JobFailed(
-            "nothing_kept", f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter"
-        )
+        why = f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter"
+        raise JobFailed("nothing_kept", why, flops=flops, tokens=funnel.tokens)
     text = "".join(json.dumps({"prompt": p, "answer": a}, ensure_ascii=False) + "\n" for p, a in pairs)
-    stats = {**funnel.plain(), "flops": 2 * num_parameters(model) * funnel.tokens}
+    stats = {**funnel.plain(), "flops": flops}
     return {"data": ctx.store.put_bytes(text.encode()), "stats": ctx.store.put_json(stats)}
 
 

@@ -34,7 +34,11 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
     )
     made = bench.run(job).outputs
     stats = bench.store.get_json(made["stats"])
-    model, trained = finetune(bench, (*bench.pool[-POOL_LIMIT:], made["data"]), **changes)
+    try:
+        model, trained = finetune(bench, (*bench.pool[-POOL_LIMIT:], made["data"]), **changes)
+    except JobFailed as failed:  # the labels were paid for all the same
+        failed.flops, failed.tokens = failed.flops + int(stats["flops"]), failed.tokens + int(stats["tokens"])
+        raise
     return Built(
         model=model,
         scaffold=bench.scaffold,

@@ -83,7 +83,9 @@ def optimise(
         loss = model(input_ids=input_ids, labels=labels).loss
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise JobFailed("diverged", f"loss is {value} at step {step}; lower the learning rate")
+            tokens += input_ids.numel()
+            why = f"loss is {value} at step {step}; lower the learning rate"
+            raise JobFailed("diverged", why, flops=6 * size * tokens, tokens=tokens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimiser.step()
