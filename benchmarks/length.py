@@ -1,9 +1,9 @@
 """Does a model climb to lengths that nobody labelled, on its own answers and the cycle check alone?
 
 String reversal, labelled at lengths 1 to 5. Then eight rounds: draw *unlabelled* strings one letter longer than before,
-let the model answer, keep an answer only if the model maps it back to the prompt (`evolvent.curate.cycle`), add what is
-kept to the pool, train on pool and easy gold. The last round has length 13 and nearly thrice the
-steps, in all arms; 14 and 15 are never seen.
+let the model answer, keep an answer only if the model maps it back to the prompt (`evolvent.curate.cycle`); do the same
+with new strings of each length in between, so that no early mistake is kept; train on what was kept and on easy gold.
+The last round has length 13 and nearly thrice the steps, in all arms; 14 and 15 are never seen.
 
 Arms: ``cycle``; ``none``: as many steps and tokens on the labelled base data; ``unfiltered``: all answers; ``random``:
 answers that belong to other prompts (placebo); ``oracle``: true labels (declared: the only arm that reads a reference
@@ -131,17 +131,17 @@ def base_model(unit: Unit, easy: list[Example]) -> EvolventForCausalLM:
 
 
 def collect(
-    arm: str, model: EvolventForCausalLM, length: int, settings: Mapping[str, Any], seed: int
+    arm: str, model: EvolventForCausalLM, length: int, keep: int, limit: int, seed: int
 ) -> tuple[list[Example], int]:
-    """The pairs of one round, and how many problems were drawn for them: until enough are kept, or the limit."""
+    """Pairs of one length, and how many problems were drawn for them: until `keep` are kept, or the limit."""
     rng = random.Random(seed)
     kept: list[Example] = []
     drawn = 0
-    while arm != "none" and len(kept) < settings["keep"] and drawn < settings["draw_limit"]:
-        problems = _draw(length, rng, settings["keep"])
+    while arm != "none" and len(kept) < keep and drawn < limit:
+        problems = _draw(length, rng, keep)
         drawn += len(problems)
         kept += LABELS[arm](problems, model)
-    return kept[: settings["keep"]], drawn
+    return kept[:keep], drawn
 
 
 def solved(model: EvolventForCausalLM, seed: int, count: int) -> dict[str, int]:
@@ -171,20 +171,24 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         "start": solved(model, unit.seed, settings["test"]),
         "rounds": [],
     }
-    pool: list[Example] = []
     for number in range(settings["rounds"]):
         length = TASK.short + 1 + number
-        new, drawn = collect(unit.arm, model, length, settings, derive_seed("draw", unit.seed, number))
+        limit = settings["draw_limit"]
+        new, drawn = collect(unit.arm, model, length, settings["keep"], limit, derive_seed("draw", unit.seed, number))
+        again: list[Example] = []  # the newer the model, the fewer mistakes pass its check
+        for shorter in range(TASK.short + 1, length):
+            seed = derive_seed("again", unit.seed, number, shorter)
+            again += collect(unit.arm, model, shorter, settings["again"], limit, seed)[0]
         sources = [
             Source("gold", easy, settings["gold_share"]),
-            Source("new", new, settings["new_share"] if pool else 1 - settings["gold_share"]),
-            Source("pool", list(pool), 1 - settings["gold_share"] - settings["new_share"]),
+            Source("new", new, settings["new_share"] if again else 1 - settings["gold_share"]),
+            Source("again", again, 1 - settings["gold_share"] - settings["new_share"]),
         ]
-        pool += new
         last = {"steps": settings["last_steps"]} if number == settings["rounds"] - 1 else {}
         tokens = _train(model, sources, {**settings["round"], **last}, derive_seed("round", unit.seed, number))
         result["rounds"].append(
             {"length": length, "drawn": drawn, "kept": len(new), "right": right(new), "tokens": tokens}
+            | {"again": len(again), "right_again": right(again)}
         )
     result["end"] = solved(model, unit.seed, settings["test"])
     return result
@@ -242,7 +246,7 @@ FULL: dict[str, Any] = {
     "base": {"steps": 1500, "tokens": 512, "rate": 2e-3, "warmup": 50, "final": 0.05, "decay": 0.01},
     "round": {"steps": 500, "tokens": 1152, "rate": 3e-3, "warmup": 10, "final": 0.1, "decay": 0.01},
     "last_steps": 1400, "gold_each": 280, "gold_share": 0.15, "new_share": 0.35,
-    "rounds": 8, "keep": 4000, "draw_limit": 60_000, "test": 300,
+    "rounds": 8, "keep": 4000, "again": 1000, "draw_limit": 60_000, "test": 300,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     **FULL,
@@ -250,7 +254,7 @@ QUICK: dict[str, Any] = {
     "arm_seeds": {},
     "base": {**FULL["base"], "steps": 100},
     "round": {**FULL["round"], "steps": 10},
-    "last_steps": 20, "rounds": 2, "keep": 50, "draw_limit": 100, "test": 20,
+    "last_steps": 20, "rounds": 2, "keep": 50, "again": 20, "draw_limit": 100, "test": 20,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -159,6 +159,10 @@ def rewritten(finished: Path, folder: Path, change: Callable[[str, dict[str, Any
         ("1.0/slot", "", None, "never committed"),
         ("1.0/verdict", "", None, "no accepting verdict"),
         ("sealed", "", None, "before the sealed split was opened"),
+        ("check/rolled_back", "from", "0" * 64, "was not the champion"),
+        ("check/rolled_back", "to", "0" * 64, "not the hash of its candidate"),
+        ("check/rolled_back", "certified", "0" * 64, "expected"),
+        ("1.0/slot", "question.incumbent", {}, "champion no more"),
     ],
 )
 def test_a_run_rewritten_as_a_whole_must_still_add_up(

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 COVERAGE, EVENTS = ROOT / "docs" / "coverage.md", ROOT / "docs" / "concepts" / "events.md"
 STATUSES = {"works", "partly", "planned"}
-EMITTERS = ("loop.py", "run.py", "demo.py", "goals.py")
+EMITTERS = ("loop.py", "standing.py", "run.py", "demo.py", "goals.py")
 
 
 def name_of(path: Path) -> str:

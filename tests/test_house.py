@@ -24,7 +24,9 @@ LEVELS = {
     **dict.fromkeys(["ledger", "sqlite", "store", "budget", "jobs", "sandbox", "registry", "plan"], 1),
     **dict.fromkeys(["models", "tasks", "scaffold"], 2),
     **dict.fromkeys(["train", "curate", "observe", "judge", "propose", "archive", "memory", "goals"], 3),
-    **dict.fromkeys(["operators", "state", "asking", "dev", "loop", "run", "recipes", "serve", "report", "audit"], 4),
+    **dict.fromkeys(
+        ["operators", "state", "asking", "standing", "dev", "loop", "run", "recipes", "serve", "report", "audit"], 4
+    ),
     **dict.fromkeys(["cli", "demo", "__main__", "testing"], 5),
 }
 # On one level, who must not import whom.

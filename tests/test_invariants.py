@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -17,10 +18,12 @@ from typing import Any
 import pytest
 
 import toy_world
+from evolvent import standing
 from evolvent.budget import Budget
 from evolvent.errors import BudgetSpent, EvolventError, UsageError
 from evolvent.judge import client
 from evolvent.judge.bench import ItemSource
+from evolvent.ledger import Ledger
 from evolvent.loop import Loop
 from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
@@ -98,6 +101,20 @@ def test_i1_a_spent_budget_stops_the_turn_before_it_begins(loop: Loop) -> None:
     with pytest.raises(BudgetSpent, match="problems"):
         loop.turn()
     assert loop.ledger.head() == before
+
+
+def test_i1_what_follows_from_an_alarm_is_done_also_when_it_took_the_last_of_the_budget(loop: Loop) -> None:
+    turn, champion = loop.state.turn + 1, loop.state.champion
+    alarm = {"turn": turn, "number": 9, "champion": champion, "reference": loop.state.seed, "alpha": "0.01",
+             "alarm": True, "evidence": "", "isolation": "kernel", "problems": 96, "tokens": 5}  # fmt: skip
+    limits = {"problems": loop.state.spent["problems"] + 95}
+    budget = Budget("run", limits)
+    budget.charge(**loop.state.spent)
+    object.__setattr__(loop, "budget", budget)
+    loop.once("standing.checked", f"{turn}/standing", lambda: alarm, actor="standing")
+    with pytest.raises(BudgetSpent, match="problems"):
+        loop.turn()
+    assert loop.state.champion == loop.state.seed != champion
 
 
 # -- I2: state is a fold of the ledger ---------------------------------------------------------------------------------
@@ -254,13 +271,47 @@ def test_i8_a_forced_regression_is_recorded_and_rolled_back(copy: Run, story: li
         state = copy.state(ledger)
     assert (state.champion, state.certified) == (planted["version"], champion)
     with copy.working(secret_hex=toy_world.SECRET) as loop:
-        assert loop.standing_check(toy_world.TURNS, "by hand")
-        assert loop.standing_check(toy_world.TURNS, "by hand"), "asked again, the answer stands"
+        assert standing.check(loop, toy_world.TURNS, "by hand")
+        assert standing.check(loop, toy_world.TURNS, "by hand"), "asked again, the answer stands"
         assert loop.state.champion == champion
     ended = toy_world.events(copy.folder)
     assert [e.kind for e in ended[-2:]] == ["standing.checked", "rolled_back"]
     assert ended[-1].actor == "standing"
     assert fold(ended).champion == champion
+
+
+def test_i8_a_forced_champion_is_checked_before_anything_is_built_upon_it(copy: Run, story: list[Event]) -> None:
+    champion = fold(story).champion
+    names = {e.payload["id"]: e.payload["proposal"]["operator"] for e in of_kind(story, "proposed")}
+    planted = next(e.payload for e in of_kind(story, "built") if names[e.payload["id"]] == "planted_regression")
+    copy.promote(planted["version"], by="ada", reason="a test")
+    with copy.working(secret_hex=toy_world.SECRET) as loop:
+        loop.turn()
+    last = toy_world.events(copy.folder)[len(story) + 1 :]
+    assert [e.kind for e in last[:4]] == ["turn.started", "standing.checked", "rolled_back", "diagnosed"]
+    assert last[3].payload["champion"] == champion
+
+
+def cut_before(copy: Run, key: str) -> None:
+    """The run as it was right before the event `key`, as if it had been killed there."""
+    events = toy_world.events(copy.folder)
+    for file in copy.folder.glob(f"{LEDGER}*"):
+        file.unlink()
+    with Ledger.open(copy.folder / LEDGER, events[0].run, create=True) as ledger:
+        ledger.acquire()
+        for event in itertools.takewhile(lambda e: e.key != key, events):
+            ledger.append(event.kind, event.payload, actor=event.actor, key=event.key, cost=event.cost)
+
+
+def test_i8_a_verdict_against_a_champion_of_the_past_promotes_nothing(copy: Run, story: list[Event]) -> None:
+    first, second = (e for e in of_kind(story, "promoted") if not e.payload["forced"])
+    cut_before(copy, second.key)
+    copy.rollback(by="ada", reason="a test")
+    with copy.working(secret_hex=toy_world.SECRET) as loop:
+        loop.turn()
+    decided = next(e for e in toy_world.events(copy.folder) if e.key == second.key)
+    assert (decided.kind, first.kind) == ("rejected", "promoted")
+    assert decided.payload["reason"] == "judged against a version that is champion no more"
 
 
 # -- I9: nothing outside the change plan -------------------------------------------------------------------------------

@@ -207,6 +207,7 @@ def test_requests_need_no_token_and_cannot_pose_as_the_controller(ledger: Ledger
     with Ledger.open(path) as other:
         assert other.run == "r1"
         assert other.request("request.stop", {"reason": "enough"}, key="r").seq == 1
+        assert ledger.get("r") is None, "no request stands where a decision is looked for"
         with pytest.raises(UsageError, match="request"):
             other.request("promoted", {}, key="x")
         with pytest.raises(UsageError, match="actor"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State
+from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State, certified_after
 from evolvent.types import Event
 
 
@@ -114,3 +114,24 @@ def test_a_resumed_run_is_not_stopped() -> None:
     assert state.stopped == "2 turns done"
     state.apply(event("run.resumed"))
     assert state.stopped == ""
+
+
+def test_what_beats_a_forced_version_is_not_thereby_certified() -> None:
+    state = begun()
+    promoted(state, "a", forced=False)
+    promoted(state, "worse", forced=True)
+    promoted(state, "better than worse", forced=False)
+    assert (state.champion, state.certified) == ("better than worse", "a")
+
+
+def test_a_person_who_rolls_back_is_not_undone_by_the_check() -> None:
+    changes = [
+        event("seed.imported", **version("seed"), parameters=1),
+        event("promoted", id="1.0", forced=False, **version("a")),
+        event("promoted", id="2.0", forced=False, **version("b")),
+    ]
+    assert certified_after(changes, leaving="b", to="a") == "a"
+    assert certified_after(changes, leaving="b", to="seed") == "seed"
+    assert certified_after(changes, leaving="b", to="never accepted") == "seed"
+    forced = event("promoted", id="3.0", forced=True, **version("c"))
+    assert certified_after([*changes, forced], leaving="c", to="never accepted") == "b"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evolvent import plan
+from evolvent import plan, standing
 from evolvent.errors import UsageError
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
@@ -140,7 +140,7 @@ def _check_forced(loop: Loop, say: Callable[[str], None]) -> bool:
         return True
     if loop.ledger.get(CHECK_KEY) is None:
         say("A standing check holds the champion against the last certified version, on fresh problems.")
-    loop.standing_check(loop.state.turn, CHECK_KEY)
+    standing.check(loop, loop.state.turn, CHECK_KEY)
     return loop.state.champion != forced.payload["version"]
 
 

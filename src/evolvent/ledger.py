@@ -189,7 +189,7 @@ class Ledger:
         return self._write(kind, payload, actor=actor, key=key, cost=cost or {}, token=self._token)
 
     def request(self, kind: str, payload: dict[str, Any], *, key: str, actor: str = "human") -> Event:
-        """Ask the controller for something, from any process: a feedback batch, an approval, a stop.
+        """Ask the controller for something, from any process. Kept as ``request/<key>``, where no decision is sought.
 
         Raises:
             UsageError: `kind` does not start with ``request.``, or `actor` is one that only the controller may use.
@@ -200,7 +200,7 @@ class Ledger:
             raise UsageError(f"request: expected a kind that starts with '{REQUEST_PREFIX}', got '{kind}'")
         if actor in {"controller", "judge", "standing"}:
             raise UsageError(f"request: actor '{actor}' belongs to the controller; use 'human' or a server's name")
-        return self._write(kind, payload, actor=actor, key=key, cost={}, token=None)
+        return self._write(kind, payload, actor=actor, key=f"request/{key}", cost={}, token=None)
 
     def events(self, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Event]:
         """Events with a sequence number above `after`, in order; `kinds` keeps only these.

@@ -18,38 +18,36 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from evolvent import goals
-from evolvent.asking import promotion_question, standing_question
+from evolvent import goals, standing
+from evolvent.asking import promotion_question
 from evolvent.budget import Budget
 from evolvent.dev import DevSet, worth_judging
-from evolvent.errors import JobFailed
+from evolvent.errors import BudgetSpent, JobFailed, LedgerCorrupt
 from evolvent.jobs import JobEngine
-from evolvent.judge.questions import Question, StandingQuestion
+from evolvent.judge.questions import Question
 from evolvent.ledger import Ledger
 from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
 from evolvent.propose.base import Idea, Proposer, Situation
-from evolvent.state import State
+from evolvent.state import COSTLY, State
 from evolvent.store import Store
 from evolvent.types import Candidate, Decision, Diagnosis, Event, Genome, Proposal, Trace, Verdict, dec, derive_seed
 
 PROBES = ("null", "planted_regression")
-STANDING_EVERY = 5  # turns between standing checks of an unchanged champion
 SNAPSHOT_EVERY = 10
 
 Payload = dict[str, Any]
 
 
-class Judge(Protocol):
+class Judge(standing.StandingJudge, Protocol):
     """What the loop may ask."""
 
     def decide(self, question: Question) -> Verdict: ...
-    def standing(self, question: StandingQuestion) -> dict[str, Any]: ...
-    def evidence(self, name: str) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +86,12 @@ class Loop:
     budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
-        """Set the budget up from the settings and what was spent before."""
+        """Set the budget up from the settings and what was spent before; a spent one stops the next turn, not us."""
         limits = {unit: limit for unit, limit in self.settings.budget.model_dump().items() if limit}
         budget = Budget("run", limits, clock=time.monotonic)
         object.__setattr__(self, "budget", budget)
-        budget.charge(**self.state.spent)
+        with suppress(BudgetSpent):
+            budget.charge(**self.state.spent)
 
     # -- the turn ------------------------------------------------------------------------------------------------------
 
@@ -103,15 +102,17 @@ class Loop:
             BudgetSpent: a limit of the run is reached; what was done is in the ledger.
         """
         turn = self.state.turn + 1
+        standing.settle(self, turn)
         self.budget.check(flops=1, tokens=1, problems=1)
         self.once("turn.started", f"{turn}/start", lambda: {"turn": turn, "champion": self.state.champion})
+        standing.before_turn(self, turn)
         found = self._diagnose(turn)
         self._set_subgoals(turn, found)
         proposals = self._propose(turn, found)
         self._build(proposals)
         for proposal in proposals:
             self._try(proposal)
-        self._check_champion(turn)
+        standing.after_turn(self, turn)
         self.once(
             "turn.ended",
             f"{turn}/end",
@@ -123,10 +124,22 @@ class Loop:
     def once(
         self, kind: str, key: str, make: Callable[[], Payload], actor: str = "controller", spent_ms: int = 0
     ) -> Payload:
-        """The payload of the event `key`: read if it was written before, else made, appended and folded in."""
+        """The payload of the event `key`: read if it was written before, else made, appended and folded in.
+
+        What follows from an event (a promotion, a rollback) costs nothing and is never refused; what costs is, once a
+        budget is crossed.
+
+        Raises:
+            BudgetSpent: a limit was crossed before this.
+            LedgerCorrupt: the key belongs to an event that somebody else wrote.
+        """
         old = self.ledger.get(key)
         if old is not None:
+            if old.actor != actor:
+                raise LedgerCorrupt(f"ledger {self.ledger.path}: {key} was written by {old.actor}, not by {actor}")
             return old.payload
+        if kind in COSTLY:
+            self.budget.check()
         started = time.monotonic()
         payload = make()
         cost = {"ms": spent_ms + int(1000 * (time.monotonic() - started))}
@@ -134,7 +147,8 @@ class Loop:
         before = dict(self.state.spent)
         self.state.apply(event)
         self.on_event(event)
-        self.budget.charge(**{unit: self.state.spent[unit] - before[unit] for unit in before})
+        with suppress(BudgetSpent):  # counted; the next step that costs is refused
+            self.budget.charge(**{unit: self.state.spent[unit] - before[unit] for unit in before})
         return payload
 
     # -- diagnose ------------------------------------------------------------------------------------------------------
@@ -288,6 +302,8 @@ class Loop:
 
     def _try(self, proposal: Proposal) -> None:
         id_ = _id(proposal)
+        if self.ledger.get(f"{id_}/decided") is not None:
+            return None
         event = self.ledger.get(f"{id_}/built")
         assert event is not None
         if event.kind == "build.failed":
@@ -298,9 +314,13 @@ class Loop:
         probe = self.operators[proposal.operator].spec.probe
         if not probe and not self._screen(proposal, version)["passed"]:
             return self._reject(id_, version, "no gain on dev")
-        verdict = self._judge(id_, version)
-        if verdict["decision"] != Decision.ACCEPT:
-            return self._reject(id_, version, verdict["reason"])
+        verdict, incumbent = self._judge(id_, version)
+        accepted = verdict["decision"] == Decision.ACCEPT
+        if (
+            not accepted or incumbent != self.state.versions[self.state.champion]["candidate"]
+        ):  # a person acted meanwhile
+            reason = "judged against a version that is champion no more" if accepted else verdict["reason"]
+            return self._reject(id_, version, reason)
         clause = f"operators.{proposal.operator}"
 
         def promotion() -> Payload:
@@ -338,8 +358,11 @@ class Loop:
 
         return self.once("screened", f"{_id(proposal)}/screened", work)
 
-    def _judge(self, id_: str, version: str) -> Payload:
-        """Commit (slot, levels, question), then ask. A slot that was opened is finished before anything else."""
+    def _judge(self, id_: str, version: str) -> tuple[Payload, Payload]:
+        """Commit (slot, levels, question), then ask: verdict, and the incumbent that it speaks of.
+
+        A slot that was opened is finished before anything else.
+        """
 
         def commitment() -> Payload:
             q = promotion_question(self.state, self.settings.plan, version, self.max_new_tokens)
@@ -355,45 +378,8 @@ class Loop:
             items = sum(int(n) for n in evidence["items"].values())
             return {"id": id_, "verdict": verdict.plain(), "problems": items, "tokens": int(evidence["tokens"])}
 
-        return dict(self.once("verdict", f"{id_}/verdict", ask, actor="judge")["verdict"])
-
-    # -- standing check ------------------------------------------------------------------------------------------------
-
-    def _check_champion(self, turn: int) -> None:
-        """Hold a champion against what it must not fall behind, with alpha of its own; roll back on evidence."""
-        if self.ledger.get(f"{turn}/standing") is None:
-            s = self.state
-            due = s.champion != s.standing_of or turn - s.standing_at >= STANDING_EVERY
-            if s.champion == s.seed or not due:
-                return
-        self.standing_check(turn, f"{turn}/standing")
-
-    def standing_check(self, turn: int, key: str) -> bool:
-        """Check the champion now; returns whether it was rolled back."""
-
-        def work() -> Payload:
-            question, reference = standing_question(self.state, self.settings.plan, self.max_new_tokens)
-            self.on_stage("standing", {"champion": self.state.champion, "reference": reference})
-            answer = self.judge.standing(question)
-            items = self.judge.evidence(answer["evidence"])["items"]
-            return {
-                "turn": turn, "number": question.number, "champion": self.state.champion, "reference": reference,
-                "alpha": question.alpha, "alarm": answer["alarm"], "evidence": answer["evidence"],
-                "isolation": answer["isolation"], "problems": sum(int(n) for n in items.values()),
-            }  # fmt: skip
-
-        checked = self.once("standing.checked", key, work, actor="standing")
-        if checked["alarm"]:
-            self.once("rolled_back", f"{key}/rolled_back", lambda: self._rollback(checked), actor="standing")
-        return bool(checked["alarm"])
-
-    def _rollback(self, checked: Payload) -> Payload:
-        to = checked["reference"]
-        return {
-            "from": checked["champion"], "to": to, "by": "standing check", "certified": to,
-            "reason": "evidence of a loss beyond the margin", "evidence": checked["evidence"],
-            **self.state.versions[to],
-        }  # fmt: skip
+        said = self.once("verdict", f"{id_}/verdict", ask, actor="judge")
+        return said["verdict"], opened["question"]["incumbent"]
 
 
 def _id(proposal: Proposal) -> str:

@@ -30,7 +30,7 @@ from evolvent.memory.effects import Effects
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
-from evolvent.state import State
+from evolvent.state import CHANGES, State, certified_after
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome
 
@@ -229,7 +229,7 @@ class Run:
             if not name or name == state.champion:
                 raise UsageError("rollback: there is no other version to go back to; `evolvent lineage` lists them")
             plain = state.versions.get(name) or {"candidate": target["candidate"], "policy": target["policy"]}  # type: ignore[index]
-            certified = name if name in (state.seed, state.certified) else state.certified
+            certified = certified_after(ledger.events(kinds=CHANGES), leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
             on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
             return name
@@ -244,7 +244,8 @@ class Run:
             block_items=256,
             max_new_tokens=loop.max_new_tokens,
         )
-        loop.once("sealed.opened", f"sealed/{state.champion}", lambda: {"question": question.plain()})
+        opened = loop.once("sealed.opened", f"sealed/{state.champion}", lambda: {"question": question.plain()})
+        question = SealedQuestion.from_plain(opened["question"])  # what was committed first is what is asked
         loop.on_stage("sealed", dict(counts))
         return dict(
             loop.once("reported", f"reported/{state.champion}", lambda: judge.sealed(question), actor="judge")["skills"]

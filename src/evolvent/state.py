@@ -9,6 +9,7 @@ Not here: what people are shown (`report/`), which keeps the whole story.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +76,7 @@ class State:
         if handler is not None:
             handler(event.payload)
         for unit in UNITS:
-            self.spent[unit] += int(event.payload.get(unit, 0)) if event.kind in _COSTLY else 0
+            self.spent[unit] += int(event.payload.get(unit, 0)) if event.kind in COSTLY else 0
 
     def goal_reached(self, skill: str, wanted: int) -> str:
         """In words, how far the champion is over the seed, if its dev problems show the whole gain; else ``""``.
@@ -157,13 +158,15 @@ class State:
 
     def _on_promoted(self, p: dict[str, Any]) -> None:
         was = self.versions[self.champion]["candidate"]["model"]
+        grounded = self.champion == self.certified
         self.previous, self.champion = self.champion, p["version"]
         self.versions[p["version"]] = _version(p)
         if p["candidate"]["model"] != was:
             self.barred = []  # under the same weights, what lost to a weaker champion need not meet a stronger one
         if not p["forced"]:
             self.promotions += 1
-            self.certified = p["version"]
+            if grounded:  # better than one that a person forced in says nothing of the last certified one
+                self.certified = p["version"]
 
     def _on_rejected(self, p: dict[str, Any]) -> None:
         proposal = self.proposals.get(p["id"])
@@ -192,8 +195,31 @@ class State:
         self.stopped = ""
 
 
-_COSTLY = {"diagnosed", "built", "build.failed", "screened", "verdict", "standing.checked"}
+COSTLY = frozenset({"diagnosed", "built", "build.failed", "screened", "verdict", "standing.checked"})
 
 
 def _version(p: dict[str, Any]) -> dict[str, Any]:
     return {"candidate": p["candidate"], "policy": p["policy"]}
+
+
+CHANGES = frozenset({"seed.imported", "promoted", "rolled_back"})  # events that say who is champion
+
+
+def certified_after(changes: Iterable[Event], *, leaving: str, to: str) -> str:
+    """The version that the champion must not fall behind after a person's rollback.
+
+    That is `to`, if the gate's word ever led there; else the certified version as before, unless that is the one which
+    the person leaves: it must not come back by a standing check's hand, and the seed takes its place.
+
+    Args:
+        changes: the run's events of kind `CHANGES`, in order.
+        leaving: champion until now.
+        to: champion from now on.
+    """
+    state, certified = State(), [""]
+    for event in changes:
+        state.apply(event)
+        certified.append(state.certified)
+    if to in certified:
+        return to
+    return state.certified if state.certified != leaving else state.seed

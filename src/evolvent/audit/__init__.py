@@ -109,6 +109,7 @@ class _Walk:
         self.verdicts: dict[str, Json] = {}
         self.last_check: Json = {}
         self.sealed: Json | None = None
+        self.certified_ever: set[str] = set()
         self.promotions = 0
         self.spent: dict[str, Fraction] = {"alpha_safety": Fraction(0), "alpha_standing": Fraction(0)}
         self._handlers: dict[str, Callable[[Json, str], None]] = {
@@ -144,14 +145,18 @@ class _Walk:
                 yield f"event {event.seq} ({event.kind}): version {version[:12]} is not the hash of its candidate"
 
     def _started(self, p: Json, where: str) -> None:
+        self.findings.expect(not self.plan, f"{where}: a run begins once, with one plan")
         self.plan = p["config"]["plan"]
 
     def _judge_sealed(self, p: Json, where: str) -> None:
         self.findings.expect(not self.slots, f"{where}: the judge committed after the first slot")
+        self.findings.expect(not self.commitment, f"{where}: a judge commits once")
         self.commitment = p["commitment"]
 
     def _imported(self, p: Json, where: str) -> None:
+        self.findings.expect(not self.seed, f"{where}: a run has one seed")
         self.seed = self.champion = self.certified = p["version"]
+        self.certified_ever = {self.seed}
         self.candidates[p["version"]] = p["candidate"]
 
     def _built(self, p: Json, where: str) -> None:
@@ -269,15 +274,20 @@ class _Walk:
     def _promoted(self, p: Json, where: str) -> None:
         self.findings.count("promotions")
         self.candidates[p["version"]] = p["candidate"]
-        self.champion = p["version"]
+        before, self.champion = self.champion, p["version"]
         if p["forced"]:
             self.findings.notes.append(f"{where}: forced by {p['by']}, outside the error guarantee")
             return
         verdict = self.verdicts.get(p["id"], {})
         grounded = verdict.get("decision") == "accept" and verdict.get("candidate") == p["version"]
         self.findings.expect(grounded, f"{where}: no accepting verdict for version {p['version'][:12]} before it")
+        slot = self.slots.get(p["id"], {"question": {}})
+        same = slot["question"].get("incumbent") == self.candidates.get(before)
+        self.findings.expect(same, f"{where}: it was judged against a version that was champion no more")
         self.promotions += 1
-        self.certified = p["version"]
+        if before == self.certified:
+            self.certified = p["version"]
+            self.certified_ever.add(p["version"])
 
     def _standing(self, p: Json, where: str) -> None:
         self.findings.count("standing checks")
@@ -311,9 +321,19 @@ class _Walk:
 
     def _rolled_back(self, p: Json, where: str) -> None:
         self.findings.count("rollbacks")
+        expect, check = self.findings.expect, self.last_check
+        expect(p["from"] == self.champion, f"{where}: {p['from'][:12]} was not the champion")
+        expect(Candidate(**p["candidate"]).hash == p["to"], f"{where}: {p['to'][:12]} is not the hash of its candidate")
         if p["by"] == "standing check":
-            grounded = self.last_check.get("alarm") is True and self.last_check["champion"] == p["from"]
-            self.findings.expect(grounded, f"{where}: no alarm before it")
+            grounded = check.get("alarm") is True and check["champion"] == p["from"] and check["reference"] == p["to"]
+            expect(grounded, f"{where}: no alarm before it that says so")
+            certified = p["to"]
+        else:
+            if p["to"] not in self.certified_ever:
+                self.findings.notes.append(f"{where}: by {p['by']}, to a version that the gate never accepted")
+            kept = self.seed if self.certified == self.champion else self.certified
+            certified = p["to"] if p["to"] in self.certified_ever else kept
+        expect(p["certified"] == certified, f"{where}: certified is {p['certified'][:12]}, expected {certified[:12]}")
         self.champion, self.certified = p["to"], p["certified"]
         self.candidates[p["to"]] = p["candidate"]
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from evolvent.errors import SandboxError
 from evolvent.sandbox import IsolatedProcess
 from evolvent.store import Store
-from evolvent.types import Problem, Score, content_hash
+from evolvent.types import Problem, Score, canonical_json, content_hash, derive_seed
 
 __all__ = ["Bench", "Block", "ItemSource", "TwinBench", "Verifier"]
 
@@ -52,7 +52,7 @@ class Block:
     Attributes:
         key: what the seeds derive from; also names the block in the cache.
         problems: the items.
-        rollout_seed: seed of the models' sampling, the same for every version.
+        rollout_seed: seed of the models' sampling; each version derives its own.
         probe_seeds: per item, seed of the verifier's probes.
     """
 
@@ -192,7 +192,8 @@ class Bench:
             "handle": version["model"],
             "scaffold": version["scaffold"],
             "prompts": [problem.prompt for problem in block.problems],
-            "seed": block.rollout_seed,
+            # Noise of its own for each version: what two have in common must come from the items alone.
+            "seed": derive_seed(block.rollout_seed, version["model"], canonical_json(version["scaffold"])),
             "max_new_tokens": max_new_tokens,
         }
         try:
@@ -331,6 +332,6 @@ def _part(block: Block, name: str, start: int, stop: int) -> Block:
     return Block(
         key=f"{block.key}/{name}",
         problems=block.problems[start:stop],
-        rollout_seed=block.rollout_seed,
+        rollout_seed=derive_seed(block.rollout_seed, name),  # shared noise would tie the items' outcomes together
         probe_seeds=block.probe_seeds[start:stop],
     )

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolvent import tasks
-from evolvent.errors import EvolventError, SandboxError, UsageError
+from evolvent.errors import EvolventError, SandboxError, UnsafeError, UsageError
 from evolvent.judge.bench import Bench, Block, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import Gate, Pair, PairedGate, Stage, items_used, standing_stages
@@ -138,6 +138,7 @@ class JudgeServer:
         if stored is not None:
             return stored
         self._bench.clear(keep=(question.champion, question.reference))
+        self._isolated()
         draws = self._draws(question, question.champion, {"anchor": question.reference}, f"standing{question.number}")
         stages = standing_stages(question, draws.outcomes)
         alarm = False
@@ -158,6 +159,7 @@ class JudgeServer:
         if stored is not None:
             return stored
         self._bench.clear(keep=(question.champion,))
+        self._isolated()
         skills: dict[str, dict[str, int]] = {}
         for skill, count in sorted(question.counts.items()):
             skills[skill] = self._sealed_skill(question, skill, count)
@@ -186,6 +188,13 @@ class JudgeServer:
             counts["losses"] += int((seed & ~champion).sum())
             self._progress({"items": {skill: counts["n"]}})
         return counts
+
+    def _isolated(self) -> None:
+        """Refuse what has no way to abstain where nothing holds a version back; the question stays open."""
+        if self._bench.isolation != KERNEL:
+            raise UnsafeError(
+                f"judge: expected isolation '{KERNEL}', got '{self._bench.isolation}'; see `evolvent doctor`"
+            )
 
     def _rule(self, question: Question, draws: _Draws) -> tuple[Decision, str, tuple[Stage, ...]]:
         while True:
