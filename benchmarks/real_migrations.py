@@ -31,9 +31,10 @@ from common import Results, Unit, bench_main, write_text
 
 from evolvent import plan
 from evolvent.demo import DEMO
+from evolvent.inputs import seed_files
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
-from evolvent.run import Run, seed_files
+from evolvent.run import Run
 from evolvent.tasks.sql_migration.history import History, read_step
 from evolvent.types import Problem
 

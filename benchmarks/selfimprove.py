@@ -26,12 +26,12 @@ import torch
 from common import Unit, bench_main, paired_interval, plot_bands  # the frame shared by all benchmarks
 
 from evolvent.curate import selflabel
+from evolvent.inputs import seed_files
 from evolvent.jobs import JobContext
 from evolvent.judge.client import JudgeClient
 from evolvent.judge.questions import Protected, Question
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
-from evolvent.run import seed_files
 from evolvent.store import Store
 from evolvent.tasks.sql_migration import SqlMigration
 from evolvent.tasks.sql_migration.progress import advance

@@ -20,9 +20,10 @@ from typing import Any
 
 import torch
 
+from evolvent.inputs import seed_files
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
-from evolvent.run import Run, seed_files
+from evolvent.run import Run
 from evolvent.tasks.sql_migration.history import History, write_steps
 
 USERS = "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, mail TEXT)"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+import toy_world
 from evolvent import __version__, plan
 from evolvent.cli.app import COMMANDS, app, main
 from evolvent.cli.template import settings_text
@@ -232,13 +233,13 @@ def test_a_missing_model_is_named(evolvent: Any, tmp_path: Path, files: dict[str
     assert {row["test"] for row in report["forecast"]} == {"gain", "kept:single", "kept:multi"}
 
 
-def test_a_broken_model_is_refused_where_the_judge_would_load_it(evolvent: Any, tmp_path: Path) -> None:
+def test_broken_weights_are_refused_before_anything_loads_them(evolvent: Any, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
     settings = {**yaml.safe_load(settings_text()), "model": str(tmp_path)}
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     answer = evolvent("check", "-C", tmp_path)
     assert answer.code == 3
-    assert "load failed" in answer.err
+    assert "is broken" in answer.err
 
 
 def test_reading_commands_agree_with_the_ledger(evolvent: Any, run: Path, names: dict[str, str]) -> None:
@@ -301,12 +302,44 @@ def test_a_person_may_override_the_gate_but_not_by_accident(evolvent: Any, run: 
     assert evolvent("audit", "-C", run, "--json").json["checked"]["rollbacks"] == 2
 
 
+def test_only_what_was_champion_can_be_rolled_back_to(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    refused = evolvent("rollback", names["planted"], "-C", run)
+    assert refused.code == 5
+    assert "was never champion" in refused.err
+
+
+def test_check_finds_a_task_in_the_runs_own_folder(evolvent: Any, toy_seed: Path, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "my_strings.py").write_text(
+        "from evolvent.tasks.strings import Strings\n\n\ndef task():\n    return Strings()\n"
+    )
+    settings = toy_world.settings(toy_seed, task="my_strings:task")
+    (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
+    rows = evolvent("check", "-C", tmp_path, "--json").json["checks"]
+    assert {row["check"]: row["ok"] for row in rows if row["check"] != "gate"} == dict.fromkeys(
+        ("settings", "short", "long", "operators", "model"), True
+    )
+
+
+def test_a_task_that_raises_is_named_and_is_no_bug_of_ours(evolvent: Any, toy_seed: Path, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    for name, text, said in (
+        ("boom", "raise ValueError('boom')", "'boom:task': the module does not load: ValueError: boom"),
+        ("leaves", "import sys; sys.exit(7)", "'leaves:task': the module does not load: SystemExit: 7"),
+    ):
+        (tmp_path / "tasks" / f"{name}.py").write_text(text)
+        (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(toy_world.settings(toy_seed, task=f"{name}:task")))
+        answer = evolvent("check", "-C", tmp_path)
+        assert (answer.code, said in answer.err) == (UsageError.exit_code, True), answer.err
+
+
 def test_audit_fails_with_its_code_and_names_the_fault(evolvent: Any, run: Path) -> None:
     next((run / JUDGE / "evidence").iterdir()).unlink()
     said = evolvent("audit", "-C", run, "--json")
     assert said.code == 3
     assert "evidence" in said.err
-    assert json.loads(said.out.splitlines()[0])["ok"] is False
+    assert [json.loads(line)["ok"] for line in said.out.splitlines()] == [False], "one object, also when it fails"
+    assert evolvent("report", "-C", run).code == 3
 
 
 def test_report_is_written_without_opening_the_sealed_problems(evolvent: Any, run: Path) -> None:

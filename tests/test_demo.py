@@ -41,6 +41,15 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_persons_own_run_is_never_taken_for_a_demo(tmp_path: Path) -> None:
+    RunOnDisk(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for fresh in (False, True):
+        with pytest.raises(UsageError, match="a run of your own"):
+            demo.prepare(tmp_path, seed=None, turns=None, fresh=fresh)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_the_mistake_is_the_refused_regression_and_made_once(tmp_path: Path) -> None:
     made = RunOnDisk(tmp_path)
     run = Run.open(tmp_path)

@@ -83,3 +83,10 @@ def test_yaml_runs_no_code(tmp_path: Path) -> None:
     path.write_text("task: !!python/object/apply:os.system ['true']\n", "utf-8")
     with pytest.raises(UsageError, match="is not YAML"):
         load(path)
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evolvent.yaml"
+    path.write_text("task: strings\nseed: 1\nseed: 2\n", "utf-8")
+    with pytest.raises(UsageError, match="'seed' is given twice"):
+        load(path)

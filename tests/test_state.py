@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State, certified_after
+from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State, certified_after, champions
 from evolvent.types import Event
 
 
@@ -135,3 +135,14 @@ def test_a_person_who_rolls_back_is_not_undone_by_the_check() -> None:
     assert certified_after(changes, leaving="b", to="never accepted") == "seed"
     forced = event("promoted", id="3.0", forced=True, **version("c"))
     assert certified_after([*changes, forced], leaving="c", to="never accepted") == "b"
+
+
+def test_a_version_that_the_check_took_down_is_not_where_a_rollback_leads() -> None:
+    gone = dict(event("rolled_back").__dict__, actor="standing", payload={"from": "bad", "to": "a"})
+    changes = [
+        event("seed.imported", **version("seed"), parameters=1),
+        event("promoted", id="1.0", forced=False, **version("a")),
+        event("promoted", id="2.0", forced=True, **version("bad")),
+        Event(**gone),
+    ]
+    assert champions(changes) == (["seed", "a", "bad", "a"], {"bad"})

@@ -19,7 +19,7 @@ from evolvent import plan, standing
 from evolvent.errors import UsageError
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
-from evolvent.plan import CONFIG_NAME
+from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.run import JUDGE, LEDGER, STORE, Run
 from evolvent.types import Event
 
@@ -75,6 +75,10 @@ def prepare(folder: Path, *, seed: int | None, turns: int | None, fresh: bool) -
         raise UsageError(
             f"{folder}: holds {', '.join(strange[:3])}, which no demo wrote; name another folder with --dir"
         )
+    if config.is_file() and not _a_demo(plan.load(config)):
+        raise UsageError(
+            f"{folder}: holds a run of your own, and a demo forces a mistake in; name another folder with --dir"
+        )
     if fresh and folder.is_dir():
         for name in _OURS:
             path = folder / name
@@ -96,6 +100,12 @@ def prepare(folder: Path, *, seed: int | None, turns: int | None, fresh: bool) -
                 f"{folder}: holds a demo with {name} {is_}; add --fresh to start over, or name another folder"
             )
     return run
+
+
+def _a_demo(settings: Settings) -> bool:
+    """Whether these are a demo's settings, with any seed and number of turns."""
+    goal = {**DEMO["goal"], "turns": settings.goal.turns}
+    return settings == plan.parse({**DEMO, "seed": settings.seed, "goal": goal}, "demo")
 
 
 def play(

@@ -59,7 +59,7 @@ class BudgetSpent(EvolventError):
         self.owner, self.unit, self.limit, self.wanted = owner, unit, limit, wanted
         super().__init__(
             f"budget of '{owner}' is spent: {wanted} {unit} wanted, limit {limit}; "
-            f"raise budget.{unit} in evolvent.yaml to go on"
+            f"to go further, start a new folder with a higher budget.{unit}, perhaps with this run's memory"
         )
 
 

@@ -110,7 +110,7 @@ class Loop:
         self._set_subgoals(turn, found)
         proposals = self._propose(turn, found)
         self._build(proposals)
-        for proposal in proposals:
+        for proposal in sorted(proposals, key=lambda p: p.operator not in PROBES):  # probes meet the parent they had
             self._try(proposal)
         standing.after_turn(self, turn)
         self.once(
@@ -311,9 +311,8 @@ class Loop:
         version = event.payload["version"]
         if event.payload["parameters"] > self.settings.plan.max_parameters:
             return self._reject(id_, version, "out of plan: too many parameters")
-        probe = self.operators[proposal.operator].spec.probe
-        if not probe and not self._screen(proposal, version)["passed"]:
-            return self._reject(id_, version, "no gain on dev")
+        if proposal.operator not in PROBES and (why := self._screened_out(proposal, version)):
+            return self._reject(id_, version, why)
         verdict, incumbent = self._judge(id_, version)
         accepted = verdict["decision"] == Decision.ACCEPT
         if (
@@ -335,6 +334,13 @@ class Loop:
 
     def _reject(self, id_: str, version: str, reason: str) -> None:
         self.once("rejected", f"{id_}/decided", lambda: {"id": id_, "version": version, "reason": reason})
+
+    def _screened_out(self, proposal: Proposal, version: str) -> str:
+        """Why the candidate is not put to the judge, or ``""``. A rollout that it fells is its failure, not ours."""
+        try:
+            return "" if self._screen(proposal, version)["passed"] else "no gain on dev"
+        except JobFailed as failed:
+            return f"screen failed: {failed.kind}"
 
     def _screen(self, proposal: Proposal, version: str) -> Payload:
         """Candidate against today's champion on the same dev problems. Cheap, costs no alpha, proves nothing."""

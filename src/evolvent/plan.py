@@ -10,11 +10,12 @@ Not here: defaults of operators (`operators/`), anything that changes while a ru
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evolvent.errors import UsageError
 from evolvent.types import content_hash
@@ -89,6 +90,14 @@ class BuildSettings(_Strict):
     learning_rate: str = Field(default="0.001", description="peak rate, a number in quotes")
     gold_share: int = Field(default=20, ge=0, le=100, description="percent of each step from the seed's own data")
     target_rate: int = Field(default=50, ge=1, le=99, description="success rate, percent, that the challenger aims at")
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _rate(cls, text: str) -> str:
+        with suppress(ValueError):
+            if 0 < float(text) < 1:
+                return text
+        raise ValueError(f"expected a number between 0 and 1 in quotes, got {text!r}")
 
 
 class DevSettings(_Strict):
@@ -169,10 +178,20 @@ def load(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path}: cannot be read: {exc}") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as exc:
         raise UsageError(f"{path}: is not YAML: {' '.join(str(exc).split())}") from None
     return parse(data, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and strict about keys: YAML's own rule would let the later one win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _explain(where: str, error: dict[str, Any]) -> str:
@@ -184,6 +203,8 @@ def _explain(where: str, error: dict[str, Any]) -> str:
         return f"{where}: unknown key '{path}'; {hint}"
     message = str(error["msg"]).removeprefix("Value error, ")
     got = "" if error["type"] == "missing" else f", got {error.get('input')!r}"
+    if error["type"] == "string_type" and isinstance(error.get("input"), float):
+        got += f'; write it in quotes: "{error["input"]}"'
     return f"{where}: {path or 'settings'}: {message}{got}"
 
 

@@ -51,8 +51,8 @@ def resolve(target: str) -> Any:
         raise UsageError(f"expected 'package.module:name', got '{target}'")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as exc:
-        raise UsageError(f"'{target}': the module does not load: {exc}") from exc
+    except (Exception, SystemExit) as exc:  # whatever a stranger's module does when it is read
+        raise UsageError(f"'{target}': the module does not load: {type(exc).__name__}: {exc}") from exc
     if not hasattr(module, attribute):
         near = difflib.get_close_matches(attribute, dir(module), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -14,13 +14,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from evolvent import plan, registry, tasks
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, UsageError
+from evolvent.inputs import check_inputs, gold_bytes, num_parameters, seed_files
 from evolvent.jobs import JobEngine
 from evolvent.judge.client import JudgeClient
 from evolvent.judge.questions import SealedQuestion
@@ -30,17 +30,11 @@ from evolvent.memory.effects import Effects
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
-from evolvent.state import CHANGES, State, certified_after
+from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome
 
 LEDGER, STORE, JUDGE, TASKS = "ledger.sqlite", "store", "judge", "tasks"
-SEEDS = ("sql-seed",)  # models shipped with the package, each a folder under data/
-MODEL_FILES = (
-    "model.safetensors", "config.json", "codec.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json",
-)  # fmt: skip
-
 Watch = Callable[[Event], None]
 Stage = Callable[[str, Payload], None]
 
@@ -101,7 +95,10 @@ class Run:
         path = self.folder / JUDGE / "evidence" / f"{name}.json"
         if not name or "/" in name or not path.is_file():
             raise UsageError(f"evidence: none named {name!r} under {path.parent}")
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as exc:
+            raise UsageError(f"{path}: cannot be read as evidence ({type(exc).__name__}); `evolvent audit`") from None
 
     # -- acting --------------------------------------------------------------------------------------------------------
 
@@ -156,6 +153,8 @@ class Run:
         task = tasks.load(settings.task)
         _check_skills(settings, task.skills)
         operators = load_operators(settings.plan.operators)
+        if not (self.folder / LEDGER).is_file():
+            check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
         ledger = self.ledger(create=True)
         judge = JudgeClient(
             self.folder / JUDGE,
@@ -216,19 +215,28 @@ class Run:
     def rollback(
         self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None
     ) -> str:
-        """Give the champion's place back to the version before it, or to the one named. Returns that version.
+        """Give the champion's place back: to the version named, or to the last that no standing check took down.
+
+        Returns that version.
 
         Raises:
             UsageError: nothing to roll back to, or unknown version.
+            GateRefused: the version named was never champion.
         """
         with self.ledger() as ledger:
             ledger.acquire()
             state = self.state(ledger)
-            target = find_version(ledger, to) if to else None
-            name = target["version"] if target else state.previous
-            if not name or name == state.champion:
+            order, fell = champions(ledger.events(kinds=CHANGES))
+            before = (version for version in reversed(order) if version != state.champion and version not in fell)
+            target = find_version(ledger, to or next(before, state.champion))
+            name = target["version"]
+            if name == state.champion:
                 raise UsageError("rollback: there is no other version to go back to; `evolvent lineage` lists them")
-            plain = state.versions.get(name) or {"candidate": target["candidate"], "policy": target["policy"]}  # type: ignore[index]
+            if name not in order:
+                raise GateRefused(
+                    f"rollback: {name[:12]} was never champion; `evolvent promote {name[:8]} --force` makes it so"
+                )
+            plain = {"candidate": target["candidate"], "policy": target["policy"]}
             certified = certified_after(ledger.events(kinds=CHANGES), leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
             on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
@@ -275,9 +283,7 @@ class Run:
 
     def _import_seed(self) -> Payload:
         files = seed_files(self.settings.model)
-        size = _num_parameters(files)
-        if size > self.settings.plan.max_parameters:
-            raise UsageError(f"model: {size} parameters, the change plan allows {self.settings.plan.max_parameters}")
+        size = num_parameters(files)
         model = self.store.put_tree(files, "model", {"parameters": size})
         genome = Genome(architecture={"base": model})
         candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=self.store.put_json(genome.plain()))
@@ -290,13 +296,8 @@ class Run:
         }
 
     def _gold(self) -> str:
-        if self.settings.gold:
-            path = self.folder / self.settings.gold
-            if not path.is_file():
-                raise UsageError(f"gold: no file {path}; expected JSON lines of {{prompt, answer}}")
-            return self.store.put_file(path)
-        shipped = resources.files("evolvent") / "data" / self.settings.model / "gold.jsonl.xz"
-        return self.store.put_bytes(shipped.read_bytes()) if self.settings.model in SEEDS else ""
+        data = gold_bytes(self.settings, self.folder)
+        return self.store.put_bytes(data) if data else ""
 
 
 def _find_tasks_in(folder: Path) -> None:
@@ -319,42 +320,6 @@ def load_operators(names: list[str]) -> dict[str, Operator]:
     """
     wanted = [*names, "null", "planted_regression"]
     return {name: registry.load(registry.OPERATORS, name)() for name in dict.fromkeys(wanted)}
-
-
-def seed_files(model: str) -> dict[str, bytes]:
-    """A model's files: one shipped with the package, or a local folder.
-
-    Raises:
-        UsageError: no such folder, or no safetensors in it.
-    """
-    if model in SEEDS:
-        shipped = resources.files("evolvent") / "data" / model
-        return {name: (shipped / name).read_bytes() for name in MODEL_FILES if (shipped / name).is_file()}
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"model: no folder {folder}; expected one of {', '.join(SEEDS)} or a local folder")
-    if not (folder / "model.safetensors").is_file():
-        hint = "pickled weights are never opened: save with safe_serialization=True"
-        raise UsageError(f"model: {folder} holds no model.safetensors; {hint}")
-    return {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()}
-
-
-def _num_parameters(files: Mapping[str, bytes]) -> int:
-    """Parameters by the safetensors header alone; no tensor is built here."""
-    data = files["model.safetensors"]
-    try:
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"model: model.safetensors is broken ({type(exc).__name__}); export it again") from None
-    total = 0
-    for shape in shapes:
-        count = 1
-        for side in shape:
-            count *= int(side)
-        total += count
-    return total
 
 
 def find_version(ledger: Ledger, prefix: str) -> Payload:

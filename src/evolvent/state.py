@@ -223,3 +223,14 @@ def certified_after(changes: Iterable[Event], *, leaving: str, to: str) -> str:
     if to in certified:
         return to
     return state.certified if state.certified != leaving else state.seed
+
+
+def champions(changes: Iterable[Event]) -> tuple[list[str], set[str]]:
+    """Versions that were champion, in order, the present one last; and those that a standing check took down."""
+    order: list[str] = []
+    fell: set[str] = set()
+    for event in changes:
+        order.append(event.payload["to"] if event.kind == "rolled_back" else event.payload["version"])
+        if event.kind == "rolled_back" and event.actor == "standing":
+            fell.add(event.payload["from"])
+    return order, fell

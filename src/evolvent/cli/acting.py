@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from evolvent.cli.base import HERE, AsJson, Dir, emit, opened, show, whoami
-from evolvent.errors import GateRefused, UsageError
+from evolvent.cli.base import HERE, AsJson, Dir, Told, emit, opened, show, whoami
+from evolvent.errors import CheckFailed, GateRefused, UsageError
 
 By = Annotated[str, typer.Option("--by", help="Who decides; your login name by default. It is kept in the ledger.")]
 
@@ -115,6 +115,9 @@ def report(
     story = write_report(folder, place, findings)
     if as_json:
         rows = {name: gain_row(gain) for name, gain in story.gains.items()}
-        return emit({"report": str(place), "skills": rows, "audit": "failed" if findings.wrong else "ok"})
-    faults = [f"AUDIT: {fault}" for fault in findings.wrong]
-    return show(terminal.report(story), *faults, "", f"wrote {place}")
+        emit({"report": str(place), "skills": rows, "audit": "failed" if findings.wrong else "ok"})
+    else:
+        faults = [f"AUDIT: {fault}" for fault in findings.wrong]
+        show(terminal.report(story), *faults, "", f"wrote {place}")
+    if findings.wrong:
+        raise (Told if as_json else CheckFailed)(f"report: written, but the audit failed: {findings.wrong[0]}")

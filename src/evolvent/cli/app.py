@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from evolvent.cli import acting, begin, checks, reading
-from evolvent.cli.base import emit
+from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
 
@@ -93,13 +93,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, Stop, typer.Abort):
-        _fail("stopped; resume with `evolvent run`", "Stopped", _INTERRUPTED, as_json, prefix="")
+        _fail(
+            f"stopped; resume with `evolvent {'demo' if 'demo' in given else 'run'}`",
+            "Stopped",
+            _INTERRUPTED,
+            as_json,
+            prefix="",
+        )
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as `head` does; Python would complain at its end
         sys.exit(0)
     except _Misuse as exc:
         where = exc.ctx.command_path if exc.ctx else "evolvent"
         _fail(f"{exc.format_message()} (see `{where} --help`)", "UsageError", exc.exit_code, as_json)
+    except Told as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)
     except EvolventError as exc:
         _trace(debug)
         _fail(str(exc), type(exc).__name__, exc.exit_code, as_json)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evolvent.errors import UsageError
+from evolvent.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Dir = Annotated[Path, typer.Option("--dir", "-C", help="Folder of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 HERE = Path()
+
+
+class Told(CheckFailed):
+    """What is wrong was printed already, as the one JSON object that a command prints."""
 
 
 def emit(value: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from evolvent.cli.base import HERE, AsJson, Dir, emit, opened, show
+from evolvent.cli.base import HERE, AsJson, Dir, Told, emit, opened, show
 from evolvent.errors import CheckFailed, UsageError
 
 
@@ -27,8 +27,8 @@ def demo(
     from evolvent.cli.live import Live
     from evolvent.cli.publish import REPORT, audited, gain_row, write_report
     from evolvent.demo import play, prepare
+    from evolvent.inputs import seed_files
     from evolvent.report import terminal
-    from evolvent.run import seed_files
 
     run = prepare(folder, seed=seed, turns=turns, fresh=fresh)
     if not seed_files(run.settings.model):
@@ -61,7 +61,7 @@ def demo(
             "", terminal.before_after(story), f"{said}; {checked}; {result['seconds']} s", f"report: {result['report']}"
         )
     if findings.wrong:
-        raise CheckFailed("audit: " + "; ".join(findings.wrong))
+        raise (Told if as_json else CheckFailed)("audit: " + "; ".join(findings.wrong))
 
 
 def init(

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evolvent.cli.base import HERE, AsJson, Dir, emit, show
+from evolvent.cli.base import HERE, AsJson, Dir, Told, emit, show
 from evolvent.errors import CheckFailed, EvolventError, UsageError
+from evolvent.types import Problem, Score
 
 if TYPE_CHECKING:
     from evolvent.cli.forecast import Forecast
@@ -69,7 +70,7 @@ class _Report:
                 line = Text("ok    " if well else "WRONG ", style="green" if well else "bold red")
                 show(line.append(f"{name:<12} ", style="").append(text, style=""))
         if bad:
-            raise CheckFailed(f"{what} failed: {'; '.join(bad)}")
+            raise (Told if as_json else CheckFailed)(f"{what} failed: {'; '.join(bad)}")
 
 
 def doctor(folder: Dir = HERE, as_json: AsJson = False) -> None:
@@ -88,18 +89,18 @@ def doctor(folder: Dir = HERE, as_json: AsJson = False) -> None:
 
 def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     """Validate settings, task, operators and model; say what the gate of this plan can see."""
-    from evolvent import plan, tasks
+    from evolvent import tasks
     from evolvent.cli.forecast import forecast
-    from evolvent.run import load_operators
+    from evolvent.run import Run, load_operators
 
-    settings = plan.load(folder / plan.CONFIG_NAME)
+    settings = Run.open(folder).settings
     report = _Report()
     report.rows.append(("settings", True, f"valid; run {settings.run_id}, plan {settings.plan.hash[:12]}"))
     task = tasks.load(settings.task)
     for skill in settings.plan.protected:
         report.add(skill, lambda skill=skill: _skill(task, skill))
     report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators)))
-    report.add("model", lambda: _model(settings, task))
+    report.add("model", lambda: _model(settings, task, folder))
     rows = forecast(settings.plan)
     report.add("gate", lambda: _can_see(rows, settings.plan))
     if not as_json:
@@ -121,7 +122,7 @@ def audit(folder: Dir = HERE, as_json: AsJson = False) -> None:
         show(*(f"WRONG: {fault}" for fault in findings.wrong))
     if findings.wrong:
         first, others = findings.wrong[0], len(findings.wrong) - 1
-        raise CheckFailed(f"audit: {first}" + (f" (and {others} more, above)" if others else ""))
+        raise (Told if as_json else CheckFailed)(f"audit: {first}" + (f" (and {others} more, above)" if others else ""))
     if not as_json:
         show("all is well")
 
@@ -202,16 +203,28 @@ def _worker(task: str) -> Iterator[tuple[IsolatedProcess, str]]:
 def _skill(task: Task, skill: str) -> str:
     if skill not in task.skills:
         raise UsageError(f"plan.protected: the task has skills {', '.join(task.skills)}, not {skill!r}")
-    problems = task.generate(skill, random.Random(0), _PROBLEMS)
-    again = task.generate(skill, random.Random(0), _PROBLEMS)
+    problems, again = (_called(task, "generate", skill, random.Random(0), _PROBLEMS) for _ in range(2))
+    if not isinstance(problems, list) or [type(p) for p in problems] != [Problem] * _PROBLEMS:
+        raise CheckFailed(f"generate: expected a list of {_PROBLEMS} problems, got {problems!r:.80}")
     if problems != again:
         raise CheckFailed("the same generator state gives other problems the second time")
+    for name, values in task.axes.items():
+        for value in values:
+            _called(task, "challenge", {name: value}, random.Random(0), 1)
     for problem in problems:
-        if not task.well_posed(problem):
+        if not _called(task, "well_posed", problem):
             raise CheckFailed(f"a generated problem is not well posed: {problem.prompt[:80]!r}")
         for output in HOSTILE:
             _hostile(task, problem, output)
     return f"{_PROBLEMS} problems made and well posed; {len(HOSTILE)} hostile outputs refused on each"
+
+
+def _called(task: Task, method: str, *arguments: Any) -> Any:
+    """What a task's method gives; its exception is the task's fault, not ours."""
+    try:
+        return getattr(task, method)(*arguments)
+    except Exception as exc:
+        raise CheckFailed(f"{method} raised {type(exc).__name__}: {exc}") from exc
 
 
 def _hostile(task: Task, problem: Any, output: str) -> None:
@@ -221,15 +234,18 @@ def _hostile(task: Task, problem: Any, output: str) -> None:
         raise CheckFailed(
             f"verify raised {type(exc).__name__} on output {output[:40]!r}; it must never raise"
         ) from None
+    if not isinstance(score, Score):
+        raise CheckFailed(f"verify: expected a Score, got {score!r:.80}")
     if score.correct:
         raise CheckFailed(f"verify calls {output[:40]!r} correct for {problem.prompt[:80]!r}")
 
 
-def _model(settings: Settings, task: Task) -> str:
+def _model(settings: Settings, task: Task, folder: Path) -> str:
     """Load the model where the judge would, and let it answer once."""
-    from evolvent.run import seed_files
+    from evolvent.inputs import check_inputs, seed_files
 
     files = seed_files(settings.model)
+    check_inputs(settings, folder)
     if "model.safetensors" not in files:
         raise UsageError(f"this installation lacks the model {settings.model!r}; name a local folder under 'model'")
     prompts = [problem.prompt for problem in task.generate(settings.plan.target, random.Random(0), 2)]

@@ -73,7 +73,7 @@ class Story:
         rollbacks: in order.
         standing: later looks at the champion, in order.
         subgoals: in the order in which they were opened; an id may come again.
-        gains: seed against champion by skill, once reported.
+        measured: by version, seed against that version by skill: sealed problems were opened while it was champion.
         champion: version that serves now.
         seed_version: version that the run began with.
         head: chain hash of the last event.
@@ -90,12 +90,17 @@ class Story:
     rollbacks: list[Rollback] = field(default_factory=list)
     standing: list[Standing] = field(default_factory=list)
     subgoals: list[Subgoal] = field(default_factory=list)
-    gains: dict[str, SkillGain] = field(default_factory=dict)
+    measured: dict[str, dict[str, SkillGain]] = field(default_factory=dict)
     champion: str = ""
     seed_version: str = ""
     head: str = ""
     num_events: int = 0
     now_ns: int = 0
+
+    @property
+    def gains(self) -> Mapping[str, SkillGain]:
+        """Seed against the present champion by skill; empty while this champion was not measured."""
+        return self.measured.get(self.champion, {})
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
@@ -358,19 +363,15 @@ def _rolled_back(story: Story, payload: Payload) -> None:
 
 
 def _reported(story: Story, payload: Payload) -> None:
-    skills = _table(payload, "skills")
-    for skill in skills:
-        counts = _counts(skills, skill)
-        names = ("n", "seed_correct", "champion_correct", "wins", "losses")
-        story.gains[skill] = SkillGain(skill=skill, **{name: counts.get(name, 0) for name in names})
-
-
-def _run_resumed(story: Story, payload: Payload) -> None:
-    story.run = replace(story.run, stopped=None)
+    names, skills = ("n", "seed_correct", "champion_correct", "wins", "losses"), _table(payload, "skills")
+    story.measured[story.champion] = {
+        skill: SkillGain(skill=skill, **{name: _counts(skills, skill).get(name, 0) for name in names})
+        for skill in skills
+    }
 
 
 def _run_stopped(story: Story, payload: Payload) -> None:
-    story.run = replace(story.run, stopped=_text(payload, "reason"))
+    story.run = replace(story.run, stopped=_text(payload, "reason") or None)  # a resumed run gives none
 
 
 _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
@@ -386,7 +387,7 @@ _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
     "rejected": _rejected,
     "reported": _reported,
     "rolled_back": _rolled_back,
-    "run.resumed": _run_resumed,
+    "run.resumed": _run_stopped,
     "run.started": _run_started,
     "run.stopped": _run_stopped,
     "screened": _screened,

@@ -34,7 +34,7 @@ _UNITS = ("flops", "tokens", "problems")
 def before_after(story: Story) -> RenderableType:
     """Seed against champion on the sealed problems, with 95 % intervals."""
     if not story.gains:
-        return Text("The sealed problems have not been opened.", style="dim")
+        return Text(words.unmeasured(story), style="dim")
     table = _table("skill", "n>", "seed>", "champion>", "change>", "95 % interval>", "")
     for gain in story.gains.values():
         table.add_row(

@@ -204,15 +204,22 @@ def _target(story: Story) -> SkillGain | None:
     return story.gains.get(wanted) or next(iter(story.gains.values()), None)
 
 
+def unmeasured(story: Story) -> str:
+    """Why there is no gain to show of the present champion."""
+    if story.measured:
+        return "The present champion has not been measured on sealed problems; an earlier one was."
+    return "The sealed problems have not been opened."
+
+
 def _unfinished(story: Story) -> str:
     if not story.num_events:
         return "Nothing has happened yet."
     if story.run.stopped is not None:
-        return f"Stopped ({clean(story.run.stopped, 120)}). The sealed problems have not been opened."
+        return f"Stopped ({clean(story.run.stopped, 120)}). {unmeasured(story)}"
     if not story.turns:
         return "The run has started; its first turn has not."
     state = "has ended" if story.turns[story.turn].done else "is under way"
-    return f"Turn {story.turn} {state}. The sealed problems have not been opened."
+    return f"Turn {story.turn} {state}. {unmeasured(story)}"
 
 
 def _refusals(story: Story) -> str:

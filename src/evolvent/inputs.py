@@ -1,0 +1,109 @@
+"""What a run begins from: the files of its model, and the seed's own training data. Read and checked, never executed.
+
+Not here: loading a model (`models/`, in a worker), what becomes of the files (`run.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from evolvent.errors import UsageError
+from evolvent.plan import Settings
+
+SEEDS = ("sql-seed",)  # models shipped with the package, each a folder under data/
+MODEL_FILES = (
+    "model.safetensors", "config.json", "codec.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json",
+)  # fmt: skip
+
+
+XZ = b"\xfd7zXZ"  # what a compressed file begins with
+
+
+def check_inputs(settings: Settings, folder: Path) -> int:
+    """Parameters of the model, after everything that a run will read was read once.
+
+    Args:
+        settings: of the run.
+        folder: of the run; a relative path to gold starts here.
+
+    Raises:
+        UsageError: a file is missing or broken, or the model is larger than the change plan allows.
+    """
+    size = num_parameters(seed_files(settings.model))
+    if size > settings.plan.max_parameters:
+        raise UsageError(
+            f"model: {size} parameters, the change plan allows {settings.plan.max_parameters}; "
+            f"raise plan.max_parameters or name a smaller model"
+        )
+    gold_bytes(settings, folder)
+    return size
+
+
+def seed_files(model: str) -> dict[str, bytes]:
+    """A model's files: one shipped with the package, or a local folder.
+
+    Raises:
+        UsageError: no such folder, or no safetensors in it.
+    """
+    if model in SEEDS:
+        shipped = resources.files("evolvent") / "data" / model
+        return {name: (shipped / name).read_bytes() for name in MODEL_FILES if (shipped / name).is_file()}
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"model: no folder {folder}; expected one of {', '.join(SEEDS)} or a local folder")
+    if not (folder / "model.safetensors").is_file():
+        hint = "pickled weights are never opened: save with safe_serialization=True"
+        raise UsageError(f"model: {folder} holds no model.safetensors; {hint}")
+    return {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()}
+
+
+def num_parameters(files: Mapping[str, bytes]) -> int:
+    """Parameters by the safetensors header alone; no tensor is built here.
+
+    Raises:
+        UsageError: the header cannot be read, or the file is not as long as it says.
+    """
+    data = files["model.safetensors"]
+    start = 8 + int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8:start])
+        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+        end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
+        total = sum(math.prod(int(side) for side in entry["shape"]) for entry in tensors)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as exc:
+        raise UsageError(f"model: model.safetensors is broken ({type(exc).__name__}); export it again") from None
+    if not tensors or len(data) != start + end:
+        raise UsageError(
+            f"model: model.safetensors has {len(data)} bytes, its header says {start + end}; copy it again"
+        )
+    return total
+
+
+def gold_bytes(settings: Settings, folder: Path) -> bytes:
+    """The seed's own training data: a file of the user's, or what is shipped with the model; empty where there is none.
+
+    Raises:
+        UsageError: no such file, or a line of it is not ``{"prompt": text, "answer": text}``.
+    """
+    if not settings.gold:
+        shipped = resources.files("evolvent") / "data" / settings.model / "gold.jsonl.xz"
+        return shipped.read_bytes() if settings.model in SEEDS else b""
+    path = folder / settings.gold
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise UsageError(f"gold: no file {path}; expected JSON lines of {{prompt, answer}}") from None
+    for number, line in enumerate(() if data.startswith(XZ) else data.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            well = isinstance(row["prompt"], str) and isinstance(row["answer"], str)
+        except (ValueError, KeyError, TypeError):
+            well = False
+        if not well and line.strip():
+            raise UsageError(f'{path}: line {number}: expected {{"prompt": text, "answer": text}}, got {line[:60]!r}')
+    return data

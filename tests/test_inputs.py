@@ -1,0 +1,61 @@
+"""What a run begins from is read before anything is written: a mistake costs a correction, not the folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toy_world
+from evolvent.errors import UsageError
+from evolvent.inputs import SEEDS, check_inputs, num_parameters, seed_files
+from evolvent.plan import CONFIG_NAME, parse
+from evolvent.run import Run
+
+
+def _with(tmp_path: Path, toy_seed: Path, **changes: Any) -> Run:
+    folder = tmp_path / "run"
+    folder.mkdir(exist_ok=True)
+    (folder / CONFIG_NAME).write_text(json.dumps(toy_world.settings(toy_seed, **changes)), "utf-8")
+    return Run.open(folder)
+
+
+def test_the_shipped_seed_is_well() -> None:
+    assert len(SEEDS) == 1
+    assert num_parameters(seed_files(SEEDS[0])) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "nowhere"}, "no folder"),
+        ({"gold": "nowhere.jsonl"}, "no file"),
+        ({"model": "{cut}"}, "copy it again"),
+        ({"model": "{list}"}, "is broken"),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_a_folder_that_can(
+    tmp_path: Path, toy_seed: Path, change: dict[str, str], said: str
+) -> None:
+    for name in ("cut", "list"):
+        shutil.copytree(toy_seed, tmp_path / name)
+    weights = (toy_seed / "model.safetensors").read_bytes()
+    (tmp_path / "cut" / "model.safetensors").write_bytes(weights[:-100])
+    (tmp_path / "list" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"[]")
+    filled = {key: value.format(cut=tmp_path / "cut", list=tmp_path / "list") for key, value in change.items()}
+    run = _with(tmp_path, toy_seed, **filled)
+    with pytest.raises(UsageError, match=said), run.working():
+        pass
+    assert [path.name for path in run.folder.iterdir()] == [CONFIG_NAME]
+    check_inputs(_with(tmp_path, toy_seed).settings, run.folder)
+
+
+def test_a_bad_line_of_gold_is_named(tmp_path: Path, toy_seed: Path) -> None:
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text('{"prompt": "ab>", "answer": "ba"}\n{"prompt": "ab>"}\n', "utf-8")
+    settings = parse(toy_world.settings(toy_seed, gold=str(gold)), "test")
+    with pytest.raises(UsageError, match="line 2: expected"):
+        check_inputs(settings, tmp_path)
