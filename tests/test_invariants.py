@@ -20,7 +20,7 @@ import pytest
 import toy_world
 from evolvent import standing
 from evolvent.budget import Budget
-from evolvent.errors import BudgetSpent, EvolventError, UsageError
+from evolvent.errors import BudgetSpent, EvolventError, JobFailed, UsageError
 from evolvent.judge import client
 from evolvent.judge.bench import ItemSource
 from evolvent.ledger import Ledger
@@ -31,7 +31,7 @@ from evolvent.propose.base import Idea, OperatorSpec, Situation
 from evolvent.run import JUDGE, LEDGER, STORE, Run
 from evolvent.state import UNITS, State
 from evolvent.tasks.strings import Strings
-from evolvent.types import Event
+from evolvent.types import Event, Proposal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
 
@@ -101,6 +101,29 @@ def test_i1_a_spent_budget_stops_the_turn_before_it_begins(loop: Loop) -> None:
     with pytest.raises(BudgetSpent, match="problems"):
         loop.turn()
     assert loop.ledger.head() == before
+
+
+def test_i1_nothing_is_built_once_the_budget_is_crossed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(Loop, "_carry_out", lambda self, proposal, pool: built.append(proposal.operator))
+    budget = Budget("run", {"flops": loop.state.spent["flops"] + 1})
+    budget.charge(**loop.state.spent)
+    object.__setattr__(loop, "budget", budget)
+    with pytest.raises(BudgetSpent, match="flops"):
+        loop.turn()
+    kinds = [e.kind for e in loop.ledger.events()]
+    assert (kinds[-1], built) == ("proposed", []), "the diagnosis crossed it, and was counted"
+
+
+def test_a_candidate_that_fells_its_rollout_is_turned_away(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fell(self: Loop, proposal: Proposal, version: str) -> None:
+        raise JobFailed("timeout", "dev_rollout: ran longer than its time limit")
+
+    monkeypatch.setattr(Loop, "_screen", fell)
+    loop.turn()
+    turn = loop.state.turn
+    decided = [loop.ledger.get(f"{turn}.{i}/decided") for i in range(2)]
+    assert "screen failed: timeout" in [e.payload["reason"] for e in decided if e is not None]
 
 
 def test_i1_what_follows_from_an_alarm_is_done_also_when_it_took_the_last_of_the_budget(loop: Loop) -> None:

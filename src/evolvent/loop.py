@@ -39,6 +39,7 @@ from evolvent.store import Store
 from evolvent.types import Candidate, Decision, Diagnosis, Event, Genome, Proposal, Trace, Verdict, dec, derive_seed
 
 PROBES = ("null", "planted_regression")
+BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
 SNAPSHOT_EVERY = 10
 
 Payload = dict[str, Any]
@@ -110,7 +111,7 @@ class Loop:
         self._set_subgoals(turn, found)
         proposals = self._propose(turn, found)
         self._build(proposals)
-        for proposal in sorted(proposals, key=lambda p: p.operator not in PROBES):  # probes meet the parent they had
+        for proposal in sorted(proposals, key=lambda p: not self._is_probe(p)):  # probes meet the parent they had
             self._try(proposal)
         standing.after_turn(self, turn)
         self.once(
@@ -138,7 +139,7 @@ class Loop:
             if old.actor != actor:
                 raise LedgerCorrupt(f"ledger {self.ledger.path}: {key} was written by {old.actor}, not by {actor}")
             return old.payload
-        if kind in COSTLY:
+        if kind in COSTLY and kind not in BUILDS:
             self.budget.check()
         started = time.monotonic()
         payload = make()
@@ -241,6 +242,7 @@ class Loop:
         planned = self.ledger.get(f"{waiting[0].turn}/planned")
         assert planned is not None
         pool = tuple(planned.payload["pool"])
+        self.budget.check()
         with ThreadPoolExecutor(max_workers=self.settings.workers) as threads:
             futures = {_id(p): threads.submit(self._carry_out, p, pool) for p in waiting}
             for proposal in waiting:
@@ -311,13 +313,12 @@ class Loop:
         version = event.payload["version"]
         if event.payload["parameters"] > self.settings.plan.max_parameters:
             return self._reject(id_, version, "out of plan: too many parameters")
-        if proposal.operator not in PROBES and (why := self._screened_out(proposal, version)):
+        if not self._is_probe(proposal) and (why := self._screened_out(proposal, version)):
             return self._reject(id_, version, why)
         verdict, incumbent = self._judge(id_, version)
         accepted = verdict["decision"] == Decision.ACCEPT
-        if (
-            not accepted or incumbent != self.state.versions[self.state.champion]["candidate"]
-        ):  # a person acted meanwhile
+        current = incumbent == self.state.versions[self.state.champion]["candidate"]  # or a person acted meanwhile
+        if not (accepted and current):
             reason = "judged against a version that is champion no more" if accepted else verdict["reason"]
             return self._reject(id_, version, reason)
         clause = f"operators.{proposal.operator}"
@@ -331,6 +332,10 @@ class Loop:
 
         self.once("promoted", f"{id_}/decided", promotion)
         return None
+
+    def _is_probe(self, proposal: Proposal) -> bool:
+        operator = self.operators.get(proposal.operator)
+        return operator is not None and operator.spec.probe
 
     def _reject(self, id_: str, version: str, reason: str) -> None:
         self.once("rejected", f"{id_}/decided", lambda: {"id": id_, "version": version, "reason": reason})

@@ -1,7 +1,7 @@
 """A run: a folder with settings, ledger, store and judge, and what people do with it.
 
-``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `Run.create` writes the folder, `Run.open` finds it; both may be
-used from Python or the command line, which does nothing else. Acting commands (`go`, `promote`, `rollback`, `report`)
+``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `evolvent init` writes the settings, `Run.open` finds them; then
+Python and the command line do the same, the latter nothing else. Acting commands (`go`, `promote`, `rollback`, `report`)
 hold the controller's token; reading ones do not.
 
 Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
@@ -20,7 +20,7 @@ from typing import Any
 from evolvent import plan, registry, tasks
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, UsageError
-from evolvent.inputs import check_inputs, gold_bytes, num_parameters, seed_files
+from evolvent.inputs import check_inputs, gold_bytes, seed_files
 from evolvent.jobs import JobEngine
 from evolvent.judge.client import JudgeClient
 from evolvent.judge.questions import SealedQuestion
@@ -226,7 +226,8 @@ class Run:
         with self.ledger() as ledger:
             ledger.acquire()
             state = self.state(ledger)
-            order, fell = champions(ledger.events(kinds=CHANGES))
+            changes = list(ledger.events(kinds=CHANGES))
+            order, fell = champions(changes)
             before = (version for version in reversed(order) if version != state.champion and version not in fell)
             target = find_version(ledger, to or next(before, state.champion))
             name = target["version"]
@@ -237,7 +238,7 @@ class Run:
                     f"rollback: {name[:12]} was never champion; `evolvent promote {name[:8]} --force` makes it so"
                 )
             plain = {"candidate": target["candidate"], "policy": target["policy"]}
-            certified = certified_after(ledger.events(kinds=CHANGES), leaving=state.champion, to=name)
+            certified = certified_after(changes, leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
             on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
             return name
@@ -283,7 +284,7 @@ class Run:
 
     def _import_seed(self) -> Payload:
         files = seed_files(self.settings.model)
-        size = num_parameters(files)
+        size = check_inputs(self.settings, self.folder)
         model = self.store.put_tree(files, "model", {"parameters": size})
         genome = Genome(architecture={"base": model})
         candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=self.store.put_json(genome.plain()))

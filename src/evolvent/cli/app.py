@@ -93,13 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, Stop, typer.Abort):
-        _fail(
-            f"stopped; resume with `evolvent {'demo' if 'demo' in given else 'run'}`",
-            "Stopped",
-            _INTERRUPTED,
-            as_json,
-            prefix="",
-        )
+        again = "demo" if next((word for word in given if not word.startswith("-")), "") == "demo" else "run"
+        _fail(f"stopped; resume with `evolvent {again}`", "Stopped", _INTERRUPTED, as_json, prefix="")
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as `head` does; Python would complain at its end
         sys.exit(0)
