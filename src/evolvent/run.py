@@ -1,8 +1,8 @@
 """A run: a folder with settings, ledger, store and judge, and what people do with it.
 
-``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `evolvent init` writes the settings, `Run.open` finds them; then
-Python and the command line do the same, the latter nothing else. Acting commands (`go`, `promote`, `rollback`, `report`)
-hold the controller's token; reading ones do not.
+``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `evolvent init` writes the settings, `Run.open` finds them; the
+command line does nothing that Python cannot. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
+controller's token; reading ones do not.
 
 Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
 """
