@@ -130,6 +130,7 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
         "dev",
         "probes",
         "budget",
+        "turn",
         "single",
         "multi",
     }

@@ -25,7 +25,21 @@ LEVELS = {
     **dict.fromkeys(["models", "tasks", "scaffold"], 2),
     **dict.fromkeys(["train", "curate", "observe", "judge", "propose", "archive", "memory", "goals"], 3),
     **dict.fromkeys(
-        ["operators", "state", "asking", "standing", "dev", "loop", "run", "recipes", "serve", "report", "audit"], 4
+        [
+            "operators",
+            "versions",
+            "state",
+            "asking",
+            "standing",
+            "dev",
+            "loop",
+            "run",
+            "recipes",
+            "serve",
+            "report",
+            "audit",
+        ],
+        4,
     ),
     **dict.fromkeys(["cli", "demo", "__main__", "testing"], 5),
 }

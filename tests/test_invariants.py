@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import toy_world
-from evolvent import standing
+from evolvent import plan, standing
 from evolvent.budget import Budget
 from evolvent.errors import BudgetSpent, EvolventError, JobFailed, UsageError
 from evolvent.judge import client
@@ -27,6 +27,7 @@ from evolvent.ledger import Ledger
 from evolvent.loop import Loop
 from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
+from evolvent.plan import Settings
 from evolvent.propose.base import Idea, OperatorSpec, Situation
 from evolvent.run import JUDGE, LEDGER, STORE, Run
 from evolvent.state import UNITS, State
@@ -53,6 +54,11 @@ def loop(copy: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     monkeypatch.setattr(client, "_END_AFTER_S", 0.1)  # the judge is still warming up when the test ends
     with copy.working(secret_hex=toy_world.SECRET) as working:
         yield working
+
+
+def with_budget(loop: Loop, **parts: dict[str, int]) -> Settings:
+    """The loop's settings with limits of turns and builds; the run's own is an object of its own."""
+    return plan.parse({**loop.settings.model_dump(), "budget": parts}, "test")
 
 
 def of_kind(story: Sequence[Event], *kinds: str) -> list[Event]:
@@ -105,7 +111,7 @@ def test_i1_a_spent_budget_stops_the_turn_before_it_begins(loop: Loop) -> None:
 
 def test_i1_nothing_is_built_once_the_budget_is_crossed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
-    monkeypatch.setattr(Loop, "_carry_out", lambda self, proposal, pool: built.append(proposal.operator))
+    monkeypatch.setattr(Loop, "_carry_out", lambda self, proposal, _plan: built.append(proposal.operator))
     budget = Budget("run", {"flops": loop.state.spent["flops"] + 1})
     budget.charge(**loop.state.spent)
     object.__setattr__(loop, "budget", budget)
@@ -113,6 +119,34 @@ def test_i1_nothing_is_built_once_the_budget_is_crossed(loop: Loop, monkeypatch:
         loop.turn()
     kinds = [e.kind for e in loop.ledger.events()]
     assert (kinds[-1], built) == ("proposed", []), "the diagnosis crossed it, and was counted"
+
+
+def test_i1_a_build_has_its_share_of_what_turn_and_run_have_left(loop: Loop) -> None:
+    object.__setattr__(loop, "settings", with_budget(loop, turn={"tokens": 10**9}, build={"tokens": 6_000}))
+    spent = loop.state.spent
+    object.__setattr__(loop, "budget", Budget("run", {"flops": spent["flops"] + 10**12}, spent=spent))
+    before = loop.ledger.head()[0]
+    loop.turn()
+    events = list(loop.ledger.events(before))
+    share = of_kind(events, "planned")[0].payload["allowance"]
+    assert share["tokens"] == 6_000
+    assert 0 < share["flops"] <= 10**12 // 2
+    made = of_kind(events, "built", "build.failed")
+    assert {e.payload.get("error", "") for e in made} == {"", "over_budget"}, "the null spends nothing"
+    assert "build failed: over_budget" in {e.payload["reason"] for e in of_kind(events, "rejected")}
+
+
+def test_i1_a_turn_that_has_spent_its_budget_drops_what_has_not_begun(loop: Loop) -> None:
+    object.__setattr__(loop, "settings", with_budget(loop, turn={"problems": 1}))
+    before = loop.ledger.head()[0]
+    loop.turn()
+    events = list(loop.ledger.events(before))
+    assert len(of_kind(events, "verdict")) == 1, "the probe had begun"
+    assert "the turn's budget of problems is spent" in {e.payload["reason"] for e in of_kind(events, "rejected")}
+    assert events[-1].kind == "turn.ended", "the run goes on"
+    problems = loop.state.spent["problems"]
+    loop.turn()
+    assert loop.state.spent["problems"] > problems, "the next turn has a budget of its own"
 
 
 def test_a_candidate_that_fells_its_rollout_is_turned_away(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,9 @@ def test_the_seed_is_champion_and_certified() -> None:
 def test_a_promotion_certifies_unless_forced() -> None:
     state = begun()
     promoted(state, "a", forced=False)
-    assert (state.champion, state.certified, state.previous, state.promotions) == ("a", "a", "seed", 1)
+    assert (state.champion, state.certified, state.promotions) == ("a", "a", 1)
     promoted(state, "b", forced=True)
-    assert (state.champion, state.certified, state.previous, state.promotions) == ("b", "a", "a", 1)
+    assert (state.champion, state.certified, state.promotions) == ("b", "a", 1)
 
 
 def test_a_rollback_gives_the_place_back() -> None:
@@ -53,7 +53,7 @@ def test_a_rollback_gives_the_place_back() -> None:
     promoted(state, "a", forced=False)
     promoted(state, "b", forced=True)
     state.apply(event("rolled_back", **{"from": "b"}, to="a", certified="a", candidate={"model": "a"}, policy={}))
-    assert (state.champion, state.certified, state.previous) == ("a", "a", "b")
+    assert (state.champion, state.certified) == ("a", "a")
 
 
 def test_a_failed_build_is_paid_for_and_may_be_tried_again() -> None:

@@ -36,16 +36,12 @@ def test_bytes_come_back_under_their_hash(store: Store) -> None:
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_file_and_json_have_the_same_names_as_their_bytes(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"x" * (3 << 20))
-    assert store.put_file(tmp_path / "f") == sha256_hex(b"x" * (3 << 20))
+def test_json_is_named_by_its_canonical_bytes(store: Store) -> None:
     name = store.put_json({"b": 1, "a": ["é", None]})
     assert store.get_bytes(name) == '{"a":["é",null],"b":1}'.encode()
     assert store.get_json(name) == {"a": ["é", None], "b": 1}
     with pytest.raises(TypeError, match="float"):
         store.put_json({"x": 0.1})
-    with pytest.raises(StoreError, match="check that the path exists"):
-        store.put_file(tmp_path / "none")
 
 
 def test_altered_bytes_are_refused_and_healed_by_writing_again(store: Store) -> None:

@@ -3,19 +3,24 @@
 A build's limit lies inside the turn's, which lies inside the run's; what is spent in one is spent in all around it, and
 whoever reaches a limit is told whose it is. Units are whole numbers, so that the same work always costs the same.
 
-Seconds only stop a run, they never decide anything: a slower machine must reach the same verdicts.
+A build goes on in a worker, out of reach of the budgets around it, and beside other builds. So its share is fixed
+before it begins (`allowance`), travels with the job, and is asked there before each step (`afford`).
 
-Not here: predicting cost (operators do); stopping a job in the middle (`jobs.py` has its own time limit).
+Seconds only stop a run or kill a job, they never decide between candidates: a slower machine must reach the same
+verdicts.
+
+Not here: predicting cost (operators do); killing a job by the clock (`jobs.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from evolvent.errors import BudgetSpent, UsageError
+from evolvent.errors import BudgetSpent, JobFailed, UsageError
 
 UNITS = ("flops", "tokens", "problems", "seconds")
+BUILD_UNITS = ("flops", "tokens")
 
 
 class Budget:
@@ -34,14 +39,16 @@ class Budget:
         owner: str,
         limits: Mapping[str, int],
         *,
+        spent: Mapping[str, int] | None = None,
         clock: Callable[[], float] | None = None,
         parent: Budget | None = None,
     ) -> None:
-        """Start with nothing spent.
+        """Start with what was `spent` before.
 
         Args:
             owner: who sets the limits.
             limits: whole numbers by unit.
+            spent: spent here before, by unit; the budgets around know of it already.
             clock: monotonic seconds. When given, time that passes counts as ``seconds`` besides what is charged.
             parent: the budget around this one.
 
@@ -49,15 +56,11 @@ class Budget:
             UsageError: a unit is unknown, or a limit is not a whole number of at least 0.
         """
         _check(owner, limits)
+        _check(owner, spent or {})
         self.owner, self.limits = owner, dict(limits)
         self._parent, self._clock = parent, clock
         self._start_s = clock() if clock else 0.0
-        self._charged: dict[str, int] = dict.fromkeys(UNITS, 0)
-
-    @contextmanager
-    def slice(self, owner: str, limits: Mapping[str, int]) -> Generator[Budget, None, None]:
-        """A budget within this one: ``with budget.slice("build", {"flops": 10**12}) as build:``."""
-        yield Budget(owner, limits, clock=self._clock, parent=self)
+        self._charged: dict[str, int] = {**dict.fromkeys(UNITS, 0), **(spent or {})}
 
     def charge(self, **amounts: int) -> None:
         """Count what was spent, here and in every budget around.
@@ -110,6 +113,33 @@ class Budget:
                 total = spent[unit] + wanted.get(unit, 0)
                 if total > limit:
                     raise BudgetSpent(budget.owner, unit, limit, total)
+
+
+def allowance(around: Budget, limits: Mapping[str, int], builds: int) -> dict[str, int]:
+    """What each of `builds` builds, side by side, may spend: `limits`, and an even share of what is left around.
+
+    A unit that nothing limits is not named.
+    """
+    share = {unit: left // builds for unit in BUILD_UNITS if (left := around.left(unit)) is not None}
+    return {u: min(found) for u in BUILD_UNITS if (found := [part[u] for part in (share, limits) if u in part])}
+
+
+def afford(params: Mapping[str, Any], wanted: Mapping[str, int], spent: Mapping[str, int]) -> None:
+    """Ask, inside a job, whether its build's allowance (``max_flops``, ``max_tokens`` of `params`) holds `wanted`.
+
+    Args:
+        params: of the job.
+        wanted: units spent after the next step.
+        spent: units spent so far, for the record.
+
+    Raises:
+        JobFailed: ``over_budget``; says what was spent.
+    """
+    for unit, amount in wanted.items():
+        limit = params.get(f"max_{unit}")
+        if limit is not None and amount > int(limit):
+            why = f"{amount:,} {unit} wanted, {int(limit):,} allowed to this build; see `budget` in the settings"
+            raise JobFailed("over_budget", why, flops=spent["flops"], tokens=spent["tokens"])
 
 
 def _check(owner: str, amounts: Mapping[str, int]) -> None:

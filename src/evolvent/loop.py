@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from evolvent import goals, standing
+from evolvent import goals, standing, versions
 from evolvent.asking import promotion_question
-from evolvent.budget import Budget
+from evolvent.budget import Budget, allowance
 from evolvent.dev import DevSet, worth_judging
 from evolvent.errors import BudgetSpent, JobFailed, LedgerCorrupt
 from evolvent.jobs import JobEngine
@@ -36,7 +36,7 @@ from evolvent.plan import Settings
 from evolvent.propose.base import Idea, Proposer, Situation
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
-from evolvent.types import Candidate, Decision, Diagnosis, Event, Genome, Proposal, Trace, Verdict, dec, derive_seed
+from evolvent.types import Decision, Diagnosis, Event, Proposal, Trace, Verdict, dec, derive_seed
 
 PROBES = ("null", "planted_regression")
 BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
@@ -88,11 +88,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Set the budget up from the settings and what was spent before; a spent one stops the next turn, not us."""
-        limits = {unit: limit for unit, limit in self.settings.budget.model_dump().items() if limit}
-        budget = Budget("run", limits, clock=time.monotonic)
+        budget = Budget("run", self.settings.budget.limits(), spent=self.state.spent, clock=time.monotonic)
         object.__setattr__(self, "budget", budget)
-        with suppress(BudgetSpent):
-            budget.charge(**self.state.spent)
 
     # -- the turn ------------------------------------------------------------------------------------------------------
 
@@ -189,8 +186,11 @@ class Loop:
             ideas = self._ideas(turn, found)
             rows = [self._proposal(turn, i, idea).plain() for i, idea in enumerate(ideas)]
             answers = [idea.diagnosis.plain() if idea.diagnosis else None for idea in ideas]
-            # The pool is fixed here: what a neighbour makes in this turn is not seen, whoever ends first.
-            plan = {"turn": turn, "proposals": rows, "answers": answers, "pool": list(self.state.pool)}
+            # Pool and allowance are fixed here: what a neighbour makes or spends in this turn is not seen.
+            share = allowance(self._turn_budget(), self.settings.budget.build.limits(), max(1, len(rows)))
+            plan = {
+                "turn": turn, "proposals": rows, "answers": answers, "pool": list(self.state.pool), "allowance": share,
+            }  # fmt: skip
             self.once("planned", f"{turn}/planned", lambda: plan)
             planned = self.ledger.get(f"{turn}/planned")
         assert planned is not None
@@ -241,17 +241,17 @@ class Loop:
             return
         planned = self.ledger.get(f"{waiting[0].turn}/planned")
         assert planned is not None
-        pool = tuple(planned.payload["pool"])
+        plan = planned.payload
         self.budget.check()
         with ThreadPoolExecutor(max_workers=self.settings.workers) as threads:
-            futures = {_id(p): threads.submit(self._carry_out, p, pool) for p in waiting}
+            futures = {_id(p): threads.submit(self._carry_out, p, plan) for p in waiting}
             for proposal in waiting:
                 id_ = _id(proposal)
                 made, spent_ms = futures[id_].result()
                 kind = "build.failed" if isinstance(made, JobFailed) else "built"
                 self.once(kind, f"{id_}/built", lambda p=proposal, m=made: self._built(p, m), spent_ms=spent_ms)
 
-    def _carry_out(self, proposal: Proposal, pool: tuple[str, ...]) -> tuple[Built | JobFailed, int]:
+    def _carry_out(self, proposal: Proposal, plan: Payload) -> tuple[Built | JobFailed, int]:
         """What was built, or why not, and the milliseconds that it took."""
         if proposal.operator not in self.operators:
             return JobFailed("out_of_plan", f"the change plan names no operator {proposal.operator!r}"), 0
@@ -266,7 +266,8 @@ class Loop:
             scaffold=parent["candidate"]["scaffold"],
             policy=parent["policy"],
             gold=self.gold,
-            pool=pool,
+            pool=tuple(plan["pool"]),
+            allowance=plan["allowance"],
         )
         try:
             made: Built | JobFailed = self.operators[proposal.operator].build(bench)
@@ -277,28 +278,9 @@ class Loop:
     def _built(self, proposal: Proposal, made: Built | JobFailed) -> Payload:
         if isinstance(made, JobFailed):
             return {"id": _id(proposal), **made.plain()}
-        parent = self.state.versions[proposal.parent]["candidate"]
-        genome = Genome(
-            architecture={"base": self.state.versions[self.state.seed]["candidate"]["model"]},
-            recipe={"operator": proposal.operator, "params": proposal.params, "seed": proposal.seed},
-            scaffold=made.scaffold,
-            policy=made.policy,
-            parents=(parent["genome"],),
-        )
-        candidate = Candidate(model=made.model, scaffold=made.scaffold, genome=self.store.put_json(genome.plain()))
-        return {
-            "id": _id(proposal),
-            "version": candidate.hash,
-            "candidate": candidate.plain(),
-            "policy": made.policy,
-            "parent": proposal.parent,
-            "data": made.data,
-            "funnel": made.funnel,
-            "stats": made.stats,
-            "parameters": int(self.store.get_manifest(made.model)["meta"]["parameters"]),
-            "flops": made.flops,
-            "tokens": made.tokens,
-        }
+        base = self.state.versions[self.state.seed]["candidate"]["model"]
+        parent = self.state.versions[proposal.parent]["candidate"]["genome"]
+        return {"id": _id(proposal), **versions.described(proposal, made, base, parent, self.store)}
 
     # -- screen, judge, decide -----------------------------------------------------------------------------------------
 
@@ -308,12 +290,8 @@ class Loop:
             return None
         event = self.ledger.get(f"{id_}/built")
         assert event is not None
-        if event.kind == "build.failed":
-            return self._reject(id_, "", f"build failed: {event.payload['error']}")
-        version = event.payload["version"]
-        if event.payload["parameters"] > self.settings.plan.max_parameters:
-            return self._reject(id_, version, "out of plan: too many parameters")
-        if not self._is_probe(proposal) and (why := self._screened_out(proposal, version)):
+        version = event.payload.get("version", "")
+        if why := self._turned_away(proposal, event):
             return self._reject(id_, version, why)
         verdict, incumbent = self._judge(id_, version)
         accepted = verdict["decision"] == Decision.ACCEPT
@@ -333,6 +311,18 @@ class Loop:
         self.once("promoted", f"{id_}/decided", promotion)
         return None
 
+    def _turn_budget(self) -> Budget:
+        """What the turn may spend, inside the run's budget, made anew from the fold: so a resumed turn has the same."""
+        s = self.state
+        spent = {unit: s.spent[unit] - s.spent_before[unit] for unit in s.spent}
+        return Budget("turn", self.settings.budget.turn.limits(), spent=spent, parent=self.budget)
+
+    def _turn_is_spent(self, id_: str) -> str:
+        """The unit of which the turn may spend no more, or ``""``; a candidate that has begun is finished."""
+        begun = any(self.ledger.get(f"{id_}/{step}") is not None for step in ("screened", "slot"))
+        turn = self._turn_budget()
+        return "" if begun else next((u for u, limit in turn.limits.items() if turn.spent[u] >= limit), "")
+
     def _is_probe(self, proposal: Proposal) -> bool:
         operator = self.operators.get(proposal.operator)
         return operator is not None and operator.spec.probe
@@ -340,10 +330,18 @@ class Loop:
     def _reject(self, id_: str, version: str, reason: str) -> None:
         self.once("rejected", f"{id_}/decided", lambda: {"id": id_, "version": version, "reason": reason})
 
-    def _screened_out(self, proposal: Proposal, version: str) -> str:
+    def _turned_away(self, proposal: Proposal, event: Event) -> str:
         """Why the candidate is not put to the judge, or ``""``. A rollout that it fells is its failure, not ours."""
+        if event.kind == "build.failed":
+            return f"build failed: {event.payload['error']}"
+        if event.payload["parameters"] > self.settings.plan.max_parameters:
+            return "out of plan: too many parameters"
+        if over := self._turn_is_spent(_id(proposal)):
+            return f"the turn's budget of {over} is spent"
+        if self._is_probe(proposal):
+            return ""
         try:
-            return "" if self._screen(proposal, version)["passed"] else "no gain on dev"
+            return "" if self._screen(proposal, event.payload["version"])["passed"] else "no gain on dev"
         except JobFailed as failed:
             return f"screen failed: {failed.kind}"
 
@@ -352,9 +350,9 @@ class Loop:
 
         def work() -> Payload:
             self.on_stage("screen", {"id": _id(proposal), "operator": proposal.operator})
-            versions = self.state.versions
-            mine, counts = self.dev.run(versions[version]["candidate"], proposal.parent)
-            champions, _ = self.dev.run(versions[self.state.champion]["candidate"], proposal.parent)
+            known = self.state.versions
+            mine, counts = self.dev.run(known[version]["candidate"], proposal.parent)
+            champions, _ = self.dev.run(known[self.state.champion]["candidate"], proposal.parent)
             skills = self.dev.compare(mine, champions)
             return {
                 "id": _id(proposal),

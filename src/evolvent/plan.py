@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evolvent.budget import UNITS
 from evolvent.errors import UsageError
 from evolvent.types import content_hash
 
@@ -40,7 +41,9 @@ class ChangePlan(_Strict):
     """What may change, and at which risk. The promise is about exactly these numbers."""
 
     operators: list[str] = Field(
-        default=["self_labels", "gold", "scaffold", "policy"], description="kinds of change that may be proposed"
+        default=["self_labels", "gold", "scaffold", "policy"],
+        min_length=1,
+        description="kinds of change that may be proposed",
     )
     max_parameters: int = Field(default=5_000_000, ge=1, description="hard cap on model size")
     target: str = Field(description="skill that must get better")
@@ -81,7 +84,7 @@ class ChangePlan(_Strict):
 
 
 class BuildSettings(_Strict):
-    """How a candidate is built, unless an operator's parameters say otherwise."""
+    """How a candidate is built; an operator's parameters are factors of these, or say what they replace."""
 
     problems: int = Field(default=600, ge=1, description="challenger-made problems of one proposal")
     samples: int = Field(default=4, ge=1, le=64, description="answers tried per problem")
@@ -114,13 +117,39 @@ class ProbeSettings(_Strict):
     )
 
 
-class BudgetSettings(_Strict):
+class _Limits(_Strict):
+    def limits(self) -> dict[str, int]:
+        """The limits that are set, by unit; 0 is none."""
+        return {unit: limit for unit in UNITS if (limit := getattr(self, unit, 0))}
+
+
+class TurnBudget(_Limits):
+    """Limits of one turn, inside the run's: a candidate that has begun is finished, the others are dropped."""
+
+    flops: int = Field(default=0, ge=0, description="operations of a turn")
+    tokens: int = Field(default=0, ge=0, description="tokens of a turn")
+    problems: int = Field(default=0, ge=0, description="problems that the judge may draw for candidates of a turn")
+
+
+class BuildBudget(_Limits):
+    """Limits of one candidate's build, inside its even share of what its turn and run have left."""
+
+    flops: int = Field(default=0, ge=0, description="operations of a build")
+    tokens: int = Field(default=0, ge=0, description="tokens sampled and trained on")
+
+
+class BudgetSettings(_Limits):
     """Hard limits of the run; 0 is no limit."""
 
     flops: int = Field(default=0, ge=0)
     tokens: int = Field(default=0, ge=0)
     problems: int = Field(default=0, ge=0, description="problems that the judge may draw")
     seconds: int = Field(default=0, ge=0, description="stops the run, never changes a decision")
+    job_seconds: int = Field(
+        default=3600, ge=1, description="a job of a build that takes longer is killed, and the build has failed"
+    )
+    turn: TurnBudget = TurnBudget()
+    build: BuildBudget = BuildBudget()
 
 
 class Settings(_Strict):

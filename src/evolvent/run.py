@@ -32,7 +32,7 @@ from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
-from evolvent.types import Candidate, Event, Genome
+from evolvent.types import Candidate, Event, Genome, Goal
 
 LEDGER, STORE, JUDGE, TASKS = "ledger.sqlite", "store", "judge", "tasks"
 Watch = Callable[[Event], None]
@@ -165,7 +165,13 @@ class Run:
             workers=min(2, settings.workers),
             on_progress=lambda fields: on_stage("judging", fields),
         )
-        engine = JobEngine(self.store, workers=settings.workers, threads=settings.threads, on_report=lambda *_: None)
+        engine = JobEngine(
+            self.store,
+            workers=settings.workers,
+            threads=settings.threads,
+            timeout_s=settings.budget.job_seconds,
+            on_report=lambda *_: None,
+        )
         try:
             with ledger, engine, judge:
                 ledger.acquire()
@@ -267,7 +273,7 @@ class Run:
         config = settings.model_dump()
         loop.once("run.started", "run", lambda: {
             "config": config, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
-            "goal": {"skill": settings.plan.target, **settings.goal.model_dump()},
+            "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
         })  # fmt: skip
         loop.once("judge.sealed", "judge", lambda: {"commitment": judge.commitment}, actor="judge")
         committed = loop.ledger.get("judge")

@@ -32,7 +32,6 @@ class State:
         seed: the version that the run began with; the frozen anchor.
         champion: the version that serves.
         certified: the newest version that the gate promoted (or the seed).
-        previous: the champion before this one.
         versions: plain form of the versions above and of this turn's.
         slots: slots opened so far; spending of the error budget follows it.
         promotions: promotions by the gate.
@@ -44,7 +43,7 @@ class State:
         proposals: this turn's proposals by id, with what has happened to them.
         dev: dev counts by skill of `dev_of`, the champion at the last diagnosis.
         anchor_dev: dev counts of the seed by skill.
-        spent: units spent.
+        spent: units spent; `spent_before`: by the end of the turn before this one.
         stopped: why the run ended, or ``""``.
     """
 
@@ -52,7 +51,6 @@ class State:
     seed: str = ""
     champion: str = ""
     certified: str = ""
-    previous: str = ""
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)
     slots: int = 0
     promotions: int = 0
@@ -68,6 +66,7 @@ class State:
     dev_of: str = ""
     anchor_dev: dict[str, dict[str, int]] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
+    spent_before: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
     stopped: str = ""
 
     def apply(self, event: Event) -> None:
@@ -106,6 +105,7 @@ class State:
 
     def _on_turn_started(self, p: dict[str, Any]) -> None:
         self.proposals = {}
+        self.spent_before = dict(self.spent)
 
     def _on_diagnosed(self, p: dict[str, Any]) -> None:
         self.dev, self.dev_of = p["skills"], p["champion"]
@@ -159,7 +159,7 @@ class State:
     def _on_promoted(self, p: dict[str, Any]) -> None:
         was = self.versions[self.champion]["candidate"]["model"]
         grounded = self.champion == self.certified
-        self.previous, self.champion = self.champion, p["version"]
+        self.champion = p["version"]
         self.versions[p["version"]] = _version(p)
         if p["candidate"]["model"] != was:
             self.barred = []  # under the same weights, what lost to a weaker champion need not meet a stronger one
@@ -178,14 +178,14 @@ class State:
         self.standing, self.standing_at, self.standing_of = p["number"], p["turn"], p["champion"]
 
     def _on_rolled_back(self, p: dict[str, Any]) -> None:
-        self.previous, self.champion = self.champion, p["to"]
+        self.champion = p["to"]
         self.versions[p["to"]] = _version(p)
         self.certified = p["certified"]
         self.barred = []
 
     def _on_turn_ended(self, p: dict[str, Any]) -> None:
         self.turn = p["turn"]
-        kept = {self.seed, self.champion, self.certified, self.previous}
+        kept = {self.seed, self.champion, self.certified}
         self.versions = {name: version for name, version in self.versions.items() if name in kept}
 
     def _on_run_stopped(self, p: dict[str, Any]) -> None:

@@ -29,7 +29,6 @@ _NAME = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
 )  # no separator, no "..", no hidden file, nothing a shell would read
 _TREE_START = b'{"files":{'
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,6 @@ class Store:
                 file.write(data)
                 self._publish(file, temporary, name)
         return name
-
-    def put_file(self, path: Path) -> str:
-        """Keep a copy of a file, in one pass and constant memory, and return its name.
-
-        Raises:
-            StoreError: `path` cannot be read, or the disk is full.
-        """
-        digest = hashlib.sha256()
-        with self._writing() as (file, temporary), path.open("rb") as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
-            self._publish(file, temporary, digest.hexdigest())
-        return digest.hexdigest()
 
     def put_json(self, obj: Any) -> str:
         """Keep canonical JSON. Raises `TypeError` for a float or something that is not JSON."""

@@ -128,12 +128,15 @@ def test_a_killed_judge_answers_the_repeated_question_alike(world: World) -> Non
         assert killed
 
 
-def test_progress_tells_items_and_nothing_else(world: World) -> None:
+def test_progress_tells_problems_drawn_and_the_test_in_doubt(world: World) -> None:
     told: list[dict[str, Any]] = []
     with world.client(on_progress=told.append) as judge:
         judge.decide(world.question(world.version(75, 70)))
-    assert told[0] == {"slot": 1, "items": {"single": 64}}
-    assert {key for fields in told for key in fields} == {"slot", "items"}
+    assert told[0]["items"] == {"single": 64}
+    assert told[0].keys() == {"items", "test"}
+    test = told[0]["test"]
+    assert (test["name"], test["n"], test["outcome"], len(test["path"])) == ("superiority", 64, "open", 1)
+    assert float(test["path"][0][1]) < float(test["threshold_log_e"])
 
 
 def test_standing_and_sealed(world: World, client: JudgeClient) -> None:

@@ -57,7 +57,7 @@ def bench(store: Store, tmp_path_factory: pytest.TempPathFactory) -> MakeBench:
         proposal = Proposal(turn=1, index=0, operator=name, params=params, parent="p", seed=5)
         whole = Bench(
             run=run, store=store, settings=settings, proposal=proposal, model=model, scaffold={"kind": "direct"},
-            policy={}, gold=data, pool=(data,),
+            policy={}, gold=data, pool=(data,), allowance={},
         )  # fmt: skip
         return replace(whole, **changes)
 
@@ -92,7 +92,7 @@ def test_the_spec_is_honest(name: str) -> None:
     assert spec.relative_cost >= 0
 
 
-def check(built: Built, bench: Bench) -> None:
+def assert_serves_the_loop(built: Built, bench: Bench) -> None:
     """What the loop relies on."""
     canonical_json({"policy": built.policy, "scaffold": built.scaffold, "funnel": built.funnel, "stats": built.stats})
     programs.check(built.scaffold)
@@ -109,12 +109,12 @@ def test_a_build_repeats_exactly(name: str, bench: MakeBench) -> None:
     params = choices(name)[0]
     first, again = (operator(name).build(bench(name, params)) for _ in range(2))
     assert first == again
-    check(first, bench(name, params))
+    assert_serves_the_loop(first, bench(name, params))
 
 
 @pytest.mark.parametrize(("name", "params"), [(name, params) for name in NAMES for params in choices(name)[1:]])
 def test_every_choice_can_be_built(name: str, params: dict[str, Any], bench: MakeBench) -> None:
-    check(operator(name).build(bench(name, params)), bench(name, params))
+    assert_serves_the_loop(operator(name).build(bench(name, params)), bench(name, params))
 
 
 def test_null_changes_nothing(bench: MakeBench) -> None:
@@ -123,13 +123,36 @@ def test_null_changes_nothing(bench: MakeBench) -> None:
     assert (built.model, built.scaffold, built.policy) == (parent.model, parent.scaffold, parent.policy)
 
 
-def test_a_scaffold_keeps_the_weights(bench: MakeBench) -> None:
-    parent = bench("scaffold", {"kind": "vote", "answers": 4})
+@pytest.mark.parametrize("kind", programs.EQUAL_ANSWERS)
+def test_a_scaffold_keeps_the_weights_and_spends_what_the_others_do(kind: str, bench: MakeBench) -> None:
+    parent = bench("scaffold", {"kind": kind})
     built = operator("scaffold").build(parent)
-    assert (built.model, built.scaffold) == (parent.model, {"kind": "vote", "answers": 4})
-    assert operator("scaffold").build(bench("scaffold", {"kind": "direct", "answers": 4})).scaffold == {
-        "kind": "direct"
-    }
+    assert built.model == parent.model
+    assert built.scaffold == {"kind": kind, "answers": programs.EQUAL_ANSWERS[kind]}
+
+
+def test_a_directive_is_about_the_settings_of_the_run(bench: MakeBench) -> None:
+    jobs: list[dict[str, Any]] = []
+    params = {"gold_share": 60, "learning_rate_factor": "0.5", "steps_factor": "1.5"}
+    there = bench("gold", params, allowance={"tokens": 10**6})
+    operator("gold").build(replace(there, run=lambda job: (jobs.append(job.params), there.run(job))[1]))
+    build = SETTINGS.build
+    assert jobs == [{
+        "steps": round(1.5 * build.steps), "tokens_per_step": build.tokens_per_step, "gold_share": 60,
+        "learning_rate": "0.0005", "max_tokens": 10**6,
+    }]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["self_labels", "policy", "gold", "planted_regression"])
+def test_a_build_ends_before_it_spends_more_than_its_allowance(name: str, bench: MakeBench) -> None:
+    params = choices(name)[0]
+    whole = operator(name).build(bench(name, params))
+    assert operator(name).build(bench(name, params, allowance={"flops": whole.flops, "tokens": whole.tokens})) == whole
+    for unit, limit in (("flops", whole.flops - 1), ("tokens", whole.tokens - 1)):
+        with pytest.raises(JobFailed, match=f"{unit} wanted") as caught:
+            operator(name).build(bench(name, params, allowance={unit: limit}))
+        assert caught.value.kind == "over_budget"
+        assert 0 < getattr(caught.value, unit) <= limit
 
 
 def test_a_policy_travels_with_the_version(bench: MakeBench) -> None:

@@ -114,6 +114,7 @@ class Synthetic:
     def _start(self) -> None:
         config = {
             "budget": {"flops": 9 * 10**15, "tokens": 60_000_000, "problems": 80_000},
+            "plan": {"alpha_safety": "0.05"},
             "versions": {"evolvent": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},
         }
         goal = {"skill": "multi", "gain_points": 10, "turns": 5}
@@ -235,7 +236,15 @@ class Synthetic:
     def _report(self) -> None:
         self.log.add("sealed.opened", {"question": digest("sealed")})
         skills = {
-            "multi": {"n": 1000, "seed_correct": 383, "champion_correct": 506, "wins": 171, "losses": 48},
+            "multi": {
+                "n": 1000,
+                "seed_correct": 383,
+                "champion_correct": 506,
+                "wins": 171,
+                "losses": 48,
+                "seed_tokens": 100_000,
+                "champion_tokens": 291_000,
+            },
             "single": {"n": 1000, "seed_correct": 712, "champion_correct": 719, "wins": 58, "losses": 51},
         }
         self.log.add("reported", {"skills": skills})

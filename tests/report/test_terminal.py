@@ -30,12 +30,16 @@ def test_before_after_shows_the_fold(story: Story) -> None:
     for gain in story.gains.values():
         assert words.points(gain.gain) in text
         assert words.interval(gain.interval) in text
+    assert "100 \u2192 291" in text, "what an answer costs"
 
 
 def test_log_names_outcome_and_reason(story: Story) -> None:
     text = shown(terminal.log(story))
     assert "planted_regression" in text
     assert "inferior:single" in text
+    assert "rolled back by" in text
+    built = next(attempt for attempt in story.attempts.values() if attempt.version)
+    assert words.short(built.version) in text
     assert "planted_regression" not in shown(terminal.log(story, last=2))
 
 
@@ -49,7 +53,7 @@ def test_lineage_marks_champion_and_rollback(story: Story) -> None:
 def test_status_tells_what_is_left(story: Story) -> None:
     text = shown(terminal.status(story))
     assert f"{story.cost.tokens:,} spent, {60_000_000 - story.cost.tokens:,} left" in text
-    assert f"{story.alpha_spent} spent over 6 slots" in text
+    assert f"{story.alpha_spent} of 0.05 spent over 6 slots" in text
 
 
 @pytest.mark.parametrize("view", VIEWS)

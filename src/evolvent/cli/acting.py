@@ -28,7 +28,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Start the run, or go on where it stopped."""
-    from evolvent.cli.live import Live
+    from evolvent.cli.live import Live, spent_before
     from evolvent.report import terminal
     from evolvent.report.story import Story
     from evolvent.run import Run
@@ -38,7 +38,7 @@ def run(
     here = Run.open(folder)
     lines = as_json or not sys.stdout.isatty()
     last = here.settings.goal.turns if turns is None else turns
-    with Live(here.settings, here.evidence, turns=last, as_json=lines, bar=True) as live:
+    with Live(here.settings, here.evidence, turns=last, as_json=lines, bar=True, spent=spent_before(here)) as live:
         here.go(turns=last, memory=memory, on_event=live.on_event, on_stage=live.on_stage)
     if not lines:
         with opened(folder) as (_, ledger):

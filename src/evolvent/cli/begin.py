@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """A whole run on the shipped seed model, a forced mistake, its rollback, and the report."""
     started = time.monotonic()
-    from evolvent.cli.live import Live
+    from evolvent.cli.live import Live, spent_before
     from evolvent.cli.publish import REPORT, audited, gain_row, write_report
     from evolvent.demo import play, prepare
     from evolvent.inputs import seed_files
@@ -36,7 +36,7 @@ def demo(
             f"demo: this installation lacks the seed model {run.settings.model!r}; install the package again"
         )
     last = run.settings.goal.turns
-    with Live(run.settings, run.evidence, turns=last, as_json=as_json, bar=True) as live:
+    with Live(run.settings, run.evidence, turns=last, as_json=as_json, bar=True, spent=spent_before(run)) as live:
         play(run, on_event=live.on_event, on_stage=live.on_stage, say=live.say)
     findings = audited(folder)
     story = write_report(folder, folder / REPORT, findings)

@@ -1,24 +1,27 @@
-"""Live progress: a bar with stage, time, budget and items judged on a terminal, one JSON line per event elsewhere.
+"""Live progress: a bar with stage, time, budget left and evidence on a terminal, one JSON line per event elsewhere.
 
-While a question is open only the number of items shows; its evidence comes with the verdict.
+While a question is open, the test in most doubt shows with its evidence against its threshold.
 
 Not here: what the lines say (`telling.py`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from evolvent.cli.base import console, emit
-from evolvent.cli.telling import Evidence, tell
+from evolvent.cli.telling import Evidence, stage_line, tell
+from evolvent.state import COSTLY, UNITS
 from evolvent.types import Event
 
 if TYPE_CHECKING:
     from evolvent.plan import Settings
+    from evolvent.run import Run
 
-__all__ = ["Live"]
+__all__ = ["Live", "spent_before"]
 
 _STAGES = {
     "diagnose": "diagnosing",
@@ -39,15 +42,26 @@ class Live:
     Args:
         settings: of the run, for the bar's length and the budget.
         evidence: opens the judge's evidence by hash.
+        spent: by unit, before this process.
         turns: turns that this run goes to.
         as_json: print events as JSON lines.
         bar: draw the bar; lines alone otherwise.
     """
 
-    def __init__(self, settings: Settings, evidence: Evidence, *, turns: int, as_json: bool, bar: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        evidence: Evidence,
+        *,
+        turns: int,
+        as_json: bool,
+        bar: bool,
+        spent: Mapping[str, int] | None = None,
+    ) -> None:
         self._settings, self._evidence, self._as_json = settings, evidence, as_json
         self._turn_weight = 1 + 6 * settings.proposals_per_turn
-        self._spent = {"flops": 0, "tokens": 0, "problems": 0}
+        self._spent = {**dict.fromkeys(UNITS, 0), **(spent or {})}
+        self._began = time.monotonic()
         self._stage = self._items = ""
         self._console = console()
         self._progress = self._task = None
@@ -62,9 +76,7 @@ class Live:
             return
         for line in tell(event, self._evidence):
             self._console.print(line, soft_wrap=True)
-        if event.kind in ("diagnosed", "built", "screened", "verdict", "standing.checked"):
-            for unit in self._spent:
-                self._spent[unit] += int(event.payload.get(unit, 0))
+        self._count(event)
         if self._progress is None or self._task is None:
             return
         if event.kind in ("turn.started", "turn.ended"):
@@ -81,6 +93,8 @@ class Live:
         if stage == "judging":
             counts = fields.get("items", {})
             self._items = " ".join(f"{skill} {n:,}" for skill, n in sorted(counts.items()))
+            if test := fields.get("test"):
+                self._items += f"; {stage_line(test)}"
         elif "operator" in fields:
             self._stage += f" {fields['operator']}"
         elif fields.get("proposals"):
@@ -103,17 +117,29 @@ class Live:
         if self._progress is not None:
             self._progress.stop()
 
+    def _count(self, event: Event) -> None:
+        if event.kind in COSTLY:
+            for unit in self._spent:
+                self._spent[unit] += int(event.payload.get(unit, 0))
+
     def _draw(self) -> None:
         if self._progress is None or self._task is None:
             return
         parts = [f"items: {self._items}"] if self._items else []
-        limits = self._settings.budget.model_dump()
-        parts += [
-            f"{_amount(max(0, limits[unit] - spent))} {unit} left"
-            for unit, spent in self._spent.items()
-            if limits[unit]
-        ]
+        spent = {**self._spent, "seconds": int(time.monotonic() - self._began)}
+        limits = self._settings.budget.limits()
+        parts += [f"{_amount(max(0, limit - spent[unit]))} {unit} left" for unit, limit in limits.items()]
         self._progress.update(self._task, description=self._stage or "starting", detail=", ".join(parts))
+
+
+def spent_before(run: Run) -> dict[str, int]:
+    """What a run has spent so far, by unit; nothing if it has not begun."""
+    from evolvent.run import LEDGER
+
+    if not (run.folder / LEDGER).is_file():
+        return {}
+    with run.ledger() as ledger:
+        return run.state(ledger).spent
 
 
 def _bar(out: Any) -> Any:

@@ -38,7 +38,6 @@ def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
         "seed",
         "champion",
         "certified",
-        "previous",
         "slots",
         "promotions",
         "standing",

@@ -11,7 +11,7 @@ from typing import Any
 from evolvent.report import words
 from evolvent.types import Event
 
-__all__ = ["evidence_lines", "tell"]
+__all__ = ["evidence_lines", "stage_line", "tell"]
 
 Json = Mapping[str, Any]
 Evidence = Callable[[str], Json]
@@ -45,14 +45,16 @@ def evidence_lines(proof: Json) -> list[str]:
     """Each stage's evidence against its threshold."""
     lines: list[str] = []
     for stage in proof.get("stages", []):
-        if not stage["n"]:
-            continue
-        reached, needed = float(stage["path"][-1][1]), float(stage["threshold_log_e"])
-        lines.append(
-            f"  {words.stage_words(stage)} log e {reached:+.2f}, {needed:.2f} needed; {stage['wins']} won, "
-            f"{stage['losses']} lost of {stage['n']}: {words.clean(stage['outcome'], 20)}"
-        )
+        if stage["n"]:
+            counts = f"{stage['wins']} won, {stage['losses']} lost of {stage['n']}"
+            lines.append(f"  {stage_line(stage)}; {counts}: {words.clean(stage['outcome'], 20)}")
     return lines
+
+
+def stage_line(stage: Json) -> str:
+    """One test: what it asks, its evidence, its threshold."""
+    reached, needed = float(stage["path"][-1][1]), float(stage["threshold_log_e"])
+    return f"{words.stage_words(stage)} log e {reached:+.2f}, {needed:.2f} needed"
 
 
 def _started(p: Json) -> list[str]:

@@ -27,10 +27,12 @@ _HEADER = """\
 _WORDS = {
     "plan": "the change plan: nothing outside it happens, and the promise is about exactly these numbers",
     "goal": "what the run is for",
-    "build": "how a candidate is built, unless an operator's parameters say otherwise",
+    "build": "how a candidate is built; operators vary some of it",
     "dev": "dev rollouts: diagnosis and screening",
     "probes": "the loop tests its own honesty",
     "budget": "hard limits of the run; 0 is no limit",
+    "budget.turn": "limits of one turn, inside the run's; a candidate that has begun is finished, the rest is dropped",
+    "budget.build": "limits of one build, inside its even share of what its turn and run have left",
     "budget.flops": "floating-point operations of building and screening",
     "budget.tokens": "tokens read and written",
     "proposals_per_turn": "changes tried in a turn, built side by side",

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evolvent import tasks
+from evolvent.budget import afford
 from evolvent.errors import JobFailed
 from evolvent.jobs import JobContext
 from evolvent.models.codec import Codec
@@ -133,11 +134,13 @@ class Maker:
 def self_labels(ctx: JobContext) -> dict[str, str]:
     """The job. Inputs ``model``; params ``task, scaffold, filter, problems, samples, target_rate``.
 
+    With an allowance (``max_flops, max_tokens``) its spending is looked at after probing, sampling and filtering.
+
     Returns:
         ``data``: JSON lines of kept pairs; ``stats``: JSON of the funnel, with success counts by cell.
 
     Raises:
-        JobFailed: ``nothing_kept``: no answer passed the filter.
+        JobFailed: ``nothing_kept``: no answer passed the filter; or ``over_budget``.
     """
     params = ctx.params
     if params["filter"] not in FILTERS:
@@ -146,18 +149,26 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
     model, codec = from_files(ctx.store.read_tree(ctx.inputs["model"]))
     maker, funnel = Maker(task, model, codec, params["filter"], params["scaffold"]), Funnel()
     rng = random.Random(ctx.seed)
+
+    def spent() -> dict[str, int]:
+        units = {"flops": 2 * num_parameters(model) * funnel.tokens, "tokens": funnel.tokens}
+        afford(params, units, units)
+        return units
+
     problems = draw_problems(maker, int(params["problems"]), int(params["target_rate"]) / 100, rng, funnel)
+    spent()
     ctx.report({"stage": "sample", "problems": len(problems)})
     tries = maker.answers(problems, int(params["samples"]), TEMPERATURE, derive_seed(ctx.seed, "sample"))
     funnel.drawn, funnel.sampled = len(problems), sum(len(s) for s in tries.outputs)
     funnel.tokens += tries.tokens
+    spent()
     pairs = _select(maker, problems, tries, rng, funnel, derive_seed(ctx.seed, "verify"))
-    flops = 2 * num_parameters(model) * funnel.tokens
+    units = spent()
     if not pairs:
         why = f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter"
-        raise JobFailed("nothing_kept", why, flops=flops, tokens=funnel.tokens)
+        raise JobFailed("nothing_kept", why, **units)
     text = "".join(json.dumps({"prompt": p, "answer": a}, ensure_ascii=False) + "\n" for p, a in pairs)
-    stats = {**funnel.plain(), "flops": flops}
+    stats = {**funnel.plain(), **units}
     return {"data": ctx.store.put_bytes(text.encode()), "stats": ctx.store.put_json(stats)}
 
 

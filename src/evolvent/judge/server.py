@@ -16,7 +16,7 @@ import argparse
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -147,8 +147,8 @@ class JudgeServer:
             if not still_open:
                 break
             draws.extend(min(still_open, key=lambda stage: stage.num_items).pair)
-            self._progress({"items": draws.items_by_skill()})
             stages = standing_stages(question, draws.outcomes)
+            self._tell(draws, stages)
             alarm = any(stage.outcome == "inferior" for stage in stages)
         answer = {"alarm": alarm, "isolation": self._bench.isolation}
         return self._folder.save(key, self._evidence(draws, answer, stages, ""), answer)
@@ -169,7 +169,8 @@ class JudgeServer:
         return self._folder.save(key, evidence, answer)
 
     def _sealed_skill(self, question: SealedQuestion, skill: str, count: int) -> dict[str, int]:
-        counts: dict[str, int] = dict.fromkeys(("n", "seed_correct", "champion_correct", "wins", "losses"), 0)
+        names = ("n", "seed_correct", "champion_correct", "wins", "losses", "seed_tokens", "champion_tokens")
+        counts: dict[str, int] = dict.fromkeys(names, 0)
         for index in range(-(-count // question.block_items)):
             block = self._items.draw(
                 candidate=_version(question.champion),
@@ -179,8 +180,12 @@ class JudgeServer:
                 index=index,
                 count=min(question.block_items, count - counts["n"]),
             )
+            before = self._bench.tokens
             seed = self._bench.score(question.seed_candidate, block, question.max_new_tokens)
+            between = self._bench.tokens
             champion = self._bench.score(question.champion, block, question.max_new_tokens)
+            counts["seed_tokens"] += between - before
+            counts["champion_tokens"] += self._bench.tokens - between
             counts["n"] += len(seed)
             counts["seed_correct"] += int(seed.sum())
             counts["champion_correct"] += int(champion.sum())
@@ -202,8 +207,21 @@ class JudgeServer:
             if ruling.decision is not None:
                 return ruling.decision, ruling.reason, ruling.stages
             assert ruling.draw is not None, "a ruling decides or draws"
+            self._tell(draws, ruling.stages)
             draws.extend(ruling.draw)
-            self._progress({"slot": question.slot, "items": draws.items_by_skill()})
+
+    def _tell(self, draws: _Draws, stages: Sequence[Stage]) -> None:
+        """For people: problems drawn so far, and the most doubtful open test with its evidence against its threshold.
+
+        An e-process may be looked at any time, and a slot that is open is finished with the same items whoever looked.
+        """
+        doubtful = [stage for stage in stages if stage.outcome == "open" and stage.num_items]
+        fields: Json = {"items": draws.items_by_skill()}
+        if doubtful:
+            stage = max(doubtful, key=lambda stage: stage.shortfall)
+            fields["test"] = {**_stage_plain(stage), "path": [[stage.num_items, dec(float(stage.path[-1]))]]}
+        if draws.blocks:
+            self._progress(fields)
 
     def _draws(
         self, question: Question | StandingQuestion, subject: Json, references: Mapping[str, Json], label: str

@@ -58,8 +58,8 @@ def diagnose(traces: Sequence[Trace], limit: int = 6) -> list[Diagnosis]:
     ranked: list[tuple[float, Diagnosis]] = []
     for (skill, tag, value), members in groups.items():
         failed = [trace for trace in members if not trace.correct]
-        if len(members) < SMALLEST_SLICE or not failed:
-            continue
+        if len(members) < SMALLEST_SLICE or not failed or (tag and len(members) == len(groups[skill, "", ""])):
+            continue  # too few, no weakness, or the whole skill under another name
         low, high = wilson(len(failed), len(members))
         errors = Counter(trace.error or "unknown" for trace in failed)
         worst = errors.most_common(1)[0][0]

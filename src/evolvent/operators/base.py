@@ -5,7 +5,7 @@ Not here: choosing (`propose/`), deciding (`judge/`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from evolvent.jobs import Job, JobResult
 from evolvent.plan import Settings
 from evolvent.propose.base import OperatorSpec
 from evolvent.store import Store
-from evolvent.types import Proposal
+from evolvent.types import Proposal, dec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Bench:
         policy: the parent's policy.
         gold: store hash of the seed's own data, or ``""``.
         pool: data artifacts of earlier proposals, oldest first; real and verified data accumulate.
+        allowance: what the build may spend, by unit; a unit that is not named has no limit.
     """
 
     run: Callable[[Job], JobResult]
@@ -41,6 +42,11 @@ class Bench:
     policy: dict[str, Any]
     gold: str
     pool: tuple[str, ...]
+    allowance: Mapping[str, int]
+
+    def limits(self, **spent: int) -> dict[str, int]:
+        """The allowance as a job's params, after what earlier jobs of the build have `spent`."""
+        return {f"max_{unit}": max(0, limit - spent.get(unit, 0)) for unit, limit in self.allowance.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +91,32 @@ class Operator(Protocol):
         ...
 
 
-def finetune(bench: Bench, data: tuple[str, ...], **changes: Any) -> tuple[str, dict[str, Any]]:
-    """Fine-tune the parent on `data` (oldest first) and gold; returns the child's hash and the job's stats."""
+def finetune(
+    bench: Bench, data: tuple[str, ...], directive: Mapping[str, Any], spent: Mapping[str, int] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Fine-tune the parent on `data` (oldest first) and gold.
+
+    Args:
+        bench: what may be used.
+        data: data artifacts.
+        directive: ``gold_share`` and ``steps`` replace the settings'; ``steps_factor`` and ``learning_rate_factor``
+            (decimal text) multiply them.
+        spent: what earlier jobs of this build spent, by unit.
+
+    Returns:
+        The child's hash and the job's stats.
+    """
     build = bench.settings.build
+    unknown = directive.keys() - {"gold_share", "steps", "steps_factor", "learning_rate_factor"}
+    assert not unknown, f"directive: unknown {sorted(unknown)}"
+    steps = directive.get("steps", build.steps) * float(directive.get("steps_factor", "1"))
+    rate = float(build.learning_rate) * float(directive.get("learning_rate_factor", "1"))
     params = {
-        "steps": build.steps,
+        "steps": max(1, round(steps)),
         "tokens_per_step": build.tokens_per_step,
-        "learning_rate": build.learning_rate,
-        "gold_share": build.gold_share,
-        **changes,
+        "learning_rate": dec(rate),
+        "gold_share": directive.get("gold_share", build.gold_share),
+        **bench.limits(**(spent or {})),
     }
     inputs = {"model": bench.model, **{f"data{i:03d}": name for i, name in enumerate(data)}}
     if bench.gold:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evolvent import tasks
+from evolvent.budget import BUILD_UNITS
 from evolvent.errors import JobFailed
 from evolvent.jobs import Job
 from evolvent.operators.base import Bench, Built, finetune
@@ -15,7 +17,7 @@ POOL_LIMIT = 6  # newest data artifacts that are replayed; older ones have been 
 FUNNEL = ("drawn", "sampled", "executed", "correct", "kept")
 
 
-def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
+def _label_and_learn(bench: Bench, target_rate: int, directive: Mapping[str, Any]) -> Built:
     task = tasks.load(bench.settings.task)
     build = bench.settings.build
     params = {
@@ -25,6 +27,7 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
         "problems": build.problems,
         "samples": build.samples,
         "target_rate": target_rate,
+        **bench.limits(),
     }
     job = Job(
         function="evolvent.curate.selflabel:self_labels",
@@ -34,10 +37,11 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
     )
     made = bench.run(job).outputs
     stats = bench.store.get_json(made["stats"])
+    paid = {unit: int(stats[unit]) for unit in BUILD_UNITS}
     try:
-        model, trained = finetune(bench, (*bench.pool[-POOL_LIMIT:], made["data"]), **changes)
+        model, trained = finetune(bench, (*bench.pool[-POOL_LIMIT:], made["data"]), directive, paid)
     except JobFailed as failed:  # the labels were paid for all the same
-        failed.flops, failed.tokens = failed.flops + int(stats["flops"]), failed.tokens + int(stats["tokens"])
+        failed.flops, failed.tokens = failed.flops + paid["flops"], failed.tokens + paid["tokens"]
         raise
     return Built(
         model=model,
@@ -45,8 +49,8 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
         policy={**bench.policy, "target_rate": target_rate},
         data=made["data"],
         funnel={name: int(stats[name]) for name in FUNNEL},
-        flops=int(stats["flops"]) + int(trained["flops"]),
-        tokens=int(stats["tokens"]) + int(trained["tokens"]),
+        flops=paid["flops"] + int(trained["flops"]),
+        tokens=paid["tokens"] + int(trained["tokens"]),
         stats={"train": trained, "cells": stats["cells"]},
     )
 
@@ -54,7 +58,7 @@ def _label_and_learn(bench: Bench, target_rate: int, **changes: Any) -> Built:
 SELF_LABELS = OperatorSpec(
     name="self_labels",
     summary="make problems at the edge of ability, keep own verified answers, fine-tune",
-    space={"learning_rate": ("0.0004", "0.0008"), "gold_share": (40, 50)},
+    space={"learning_rate_factor": ("0.5", "1")},
     prior_points=8.0,
 )
 
@@ -68,7 +72,7 @@ class SelfLabels:
     def build(self, bench: Bench) -> Built:
         """Draw, sample, verify, train."""
         rate = int(bench.policy.get("target_rate", bench.settings.build.target_rate))
-        return _label_and_learn(bench, rate, **bench.proposal.params)
+        return _label_and_learn(bench, rate, bench.proposal.params)
 
 
 POLICY = OperatorSpec(
@@ -87,13 +91,13 @@ class Policy:
 
     def build(self, bench: Bench) -> Built:
         """As self-labels, at the proposed rate; the rate travels with the version."""
-        return _label_and_learn(bench, int(bench.proposal.params["target_rate"]))
+        return _label_and_learn(bench, int(bench.proposal.params["target_rate"]), {})
 
 
 GOLD = OperatorSpec(
     name="gold",
     summary="fine-tune on gold and on verified data gathered so far; nothing new is made",
-    space={"gold_share": (30, 60), "learning_rate": ("0.0005", "0.001")},
+    space={"gold_share": (30, 60), "learning_rate_factor": ("0.5", "1"), "steps_factor": ("0.5", "1.5")},
     prior_points=2.0,
     relative_cost=0.7,
 )
@@ -109,7 +113,7 @@ class Gold:
         """Train on what is there."""
         if not bench.gold and not bench.pool:
             raise JobFailed("no_data", "neither gold nor verified data are there yet")
-        model, trained = finetune(bench, bench.pool[-POOL_LIMIT:], **bench.proposal.params)
+        model, trained = finetune(bench, bench.pool[-POOL_LIMIT:], bench.proposal.params)
         return Built(
             model=model,
             scaffold=bench.scaffold,

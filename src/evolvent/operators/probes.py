@@ -54,7 +54,7 @@ class PlantedRegression:
             seed=bench.proposal.seed,
         )
         cut = bench.run(job).outputs["data"]
-        model, trained = finetune(bench, (cut,), gold_share=0, steps=PLANTED_STEPS)
+        model, trained = finetune(bench, (cut,), {"gold_share": 0, "steps": PLANTED_STEPS})
         return Built(
             model=model,
             scaffold=bench.scaffold,

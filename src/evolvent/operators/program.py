@@ -11,7 +11,7 @@ from evolvent.scaffold import programs
 SCAFFOLD = OperatorSpec(
     name="scaffold",
     summary="answer by vote, by retrying on the engine's error, or step by step on a scratch copy",
-    space={"kind": programs.KINDS[1:], "answers": (4,)},
+    space={"kind": tuple(programs.EQUAL_ANSWERS)},  # back to direct is a rollback
     prior_points=10.0,
     relative_cost=0.1,
 )
@@ -19,13 +19,13 @@ SCAFFOLD = OperatorSpec(
 
 @dataclass(frozen=True, kw_only=True)
 class Scaffold:
-    """Swap the scaffold; the weights stay. The programs may spend the same number of answers."""
+    """Swap the scaffold; the weights stay. The programs may spend about the same number of tokens."""
 
     spec: OperatorSpec = SCAFFOLD
 
     def build(self, bench: Bench) -> Built:
         """No job: the version is the parent's weights under another program."""
-        params = bench.proposal.params
-        scaffold = {"kind": params["kind"]} if params["kind"] == "direct" else dict(params)
+        kind = bench.proposal.params["kind"]
+        scaffold = {"kind": kind, "answers": programs.EQUAL_ANSWERS[kind]}
         programs.check(scaffold)
         return Built(model=bench.model, scaffold=scaffold, policy=bench.policy)

@@ -40,6 +40,7 @@ class Outcome(StrEnum):
     BUILT = "built"
     OUT_OF_PLAN = "out of plan"
     SCREENED_OUT = "screened out"
+    DROPPED = "dropped"
     SCREENED = "screened"
     AT_JUDGE = "at the judge"
     REJECTED = "rejected"
@@ -223,6 +224,8 @@ class Subgoal:
         reason: why it was opened, then why it ended.
         opened: turn in which it was opened.
         ended: turn in which it ended, ``None`` while open.
+        at_start: failures and dev problems of the slice when it was opened.
+        now: the same at the last diagnosis while it was open.
     """
 
     id: str
@@ -232,6 +235,8 @@ class Subgoal:
     reason: str = ""
     opened: int = 0
     ended: int | None = None
+    at_start: tuple[int, int] = (0, 0)
+    now: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,6 +325,8 @@ class SkillGain:
         champion_correct: solved by the champion.
         wins: solved by the champion alone.
         losses: solved by the seed alone.
+        seed_tokens: tokens that the seed read and wrote for them.
+        champion_tokens: tokens that the champion read and wrote.
     """
 
     skill: str
@@ -328,6 +335,8 @@ class SkillGain:
     champion_correct: int
     wins: int
     losses: int
+    seed_tokens: int = 0
+    champion_tokens: int = 0
 
     @property
     def before(self) -> float:

@@ -11,10 +11,11 @@ Not here: decisions (the loop's folds make them), drawing (`page.py`, `terminal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
+from evolvent.report.fields import Payload, counts, table, text, whole
 from evolvent.report.rows import (
     FUNNEL,
     Attempt,
@@ -34,29 +35,16 @@ from evolvent.types import Event
 
 __all__ = ["Story"]
 
-Payload = Mapping[str, Any]
 
 _VERDICTS = {"accept": Outcome.ACCEPTED, "reject": Outcome.REJECTED, "abstain": Outcome.ABSTAINED}
-_REFUSED = (Outcome.REJECTED, Outcome.ABSTAINED, Outcome.SCREENED_OUT, Outcome.OUT_OF_PLAN, Outcome.BUILD_FAILED)
-
-
-def _text(payload: Payload, name: str) -> str:
-    value = payload.get(name)
-    return value if isinstance(value, str) else "" if value is None or isinstance(value, dict | list) else str(value)
-
-
-def _whole(payload: Payload, name: str) -> int:
-    value = payload.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _table(payload: Payload, name: str) -> dict[str, Any]:
-    value = payload.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _counts(payload: Payload, name: str) -> dict[str, int]:
-    return {key: _whole(_table(payload, name), key) for key in _table(payload, name)}
+_REFUSED = (
+    Outcome.REJECTED,
+    Outcome.ABSTAINED,
+    Outcome.SCREENED_OUT,
+    Outcome.DROPPED,
+    Outcome.OUT_OF_PLAN,
+    Outcome.BUILD_FAILED,
+)
 
 
 @dataclass
@@ -118,7 +106,7 @@ class Story:
             handler(self, event.payload)
         if event.kind == "run.started":
             self.run = replace(self.run, run=event.run, started_ns=event.time_ns)
-        if (turn := self.turns.get(self.turn)) and (spent := _whole(event.cost, "ms")):
+        if (turn := self.turns.get(self.turn)) and (spent := whole(event.cost, "ms")):
             self.turns[self.turn] = replace(turn, cost=turn.cost + Cost(milliseconds=spent))
 
     @property
@@ -175,63 +163,68 @@ class Story:
 def _run_started(story: Story, payload: Payload) -> None:
     story.run = replace(
         story.run,
-        task=_text(payload, "task"),
-        goal=_table(payload, "goal"),
-        seed=_text(payload, "seed"),
-        plan_hash=_text(payload, "plan"),
-        config=_table(payload, "config"),
+        task=text(payload, "task"),
+        goal=table(payload, "goal"),
+        seed=text(payload, "seed"),
+        plan_hash=text(payload, "plan"),
+        config=table(payload, "config"),
     )
 
 
 def _judge_sealed(story: Story, payload: Payload) -> None:
-    story.run = replace(story.run, commitment=_text(payload, "commitment"))
+    story.run = replace(story.run, commitment=text(payload, "commitment"))
 
 
 def _seed_imported(story: Story, payload: Payload) -> None:
-    version = _text(payload, "version")
-    genome = _text(_table(payload, "candidate"), "genome")
-    story.versions[version] = Version(version=version, genome=genome, num_params=_whole(payload, "parameters"))
+    version = text(payload, "version")
+    genome = text(table(payload, "candidate"), "genome")
+    story.versions[version] = Version(version=version, genome=genome, num_params=whole(payload, "parameters"))
     story.seed_version = story.champion = version
 
 
 def _turn_started(story: Story, payload: Payload) -> None:
-    number = _whole(payload, "turn")
-    story.champion = _text(payload, "champion") or story.champion
+    number = whole(payload, "turn")
+    story.champion = text(payload, "champion") or story.champion
     story.turns[number] = Turn(turn=number, start=story.champion)
 
 
 def _turn_ended(story: Story, payload: Payload) -> None:
-    number, spent = _whole(payload, "turn"), _table(payload, "spent")
+    number, spent = whole(payload, "turn"), table(payload, "spent")
     turn = story.turns.get(number, Turn(turn=number))
     before = story.cost  # the event holds the run's total so far
-    own = {unit: _whole(spent, unit) - getattr(before, unit) for unit in ("flops", "tokens", "problems")}
+    own = {unit: whole(spent, unit) - getattr(before, unit) for unit in ("flops", "tokens", "problems")}
     cost = replace(turn.cost, **own)
-    story.turns[number] = replace(turn, end=_text(payload, "champion"), cost=cost, done=True)
+    story.turns[number] = replace(turn, end=text(payload, "champion"), cost=cost, done=True)
 
 
 def _diagnosed(story: Story, payload: Payload) -> None:
-    skills = _table(payload, "skills")
+    skills = table(payload, "skills")
     for skill in skills:
-        counts = _table(skills, skill)
+        seen = table(skills, skill)
         story.scores.append(
             DevScore(
-                turn=_whole(payload, "turn"),
-                champion=_text(payload, "champion"),
+                turn=whole(payload, "turn"),
+                champion=text(payload, "champion"),
                 skill=skill,
-                n=_whole(counts, "n"),
-                correct=_whole(counts, "correct"),
+                n=whole(seen, "n"),
+                correct=whole(seen, "correct"),
             )
         )
+    for i, goal in enumerate(story.subgoals):
+        if goal.state == "open" and (seen := counts(table(payload, "subgoals"), goal.id)):
+            story.subgoals[i] = replace(goal, now=(seen.get("failures", 0), seen.get("n", 0)))
 
 
 def _goal_opened(story: Story, payload: Payload) -> None:
     story.subgoals.append(
         Subgoal(
-            id=_text(payload, "id"),
-            skill=_text(payload, "skill"),
-            slice=_table(payload, "slice"),
-            reason=_text(payload, "reason"),
+            id=text(payload, "id"),
+            skill=text(payload, "skill"),
+            slice=table(payload, "slice"),
+            reason=text(payload, "reason"),
             opened=story.turn,
+            at_start=(whole(payload, "failures_at_start"), whole(payload, "n_at_start")),
+            now=(whole(payload, "failures"), whole(payload, "n")),
         )
     )
 
@@ -239,31 +232,31 @@ def _goal_opened(story: Story, payload: Payload) -> None:
 def _goal_ended(state: str) -> Callable[[Story, Payload], None]:
     def handler(story: Story, payload: Payload) -> None:
         for i, goal in enumerate(story.subgoals):
-            if goal.id == _text(payload, "id") and goal.state == "open":
-                reason = _text(payload, "reason") or goal.reason
+            if goal.id == text(payload, "id") and goal.state == "open":
+                reason = text(payload, "reason") or goal.reason
                 story.subgoals[i] = replace(goal, state=state, reason=reason, ended=story.turn)
 
     return handler
 
 
 def _proposed(story: Story, payload: Payload) -> None:
-    proposal = _table(payload, "proposal")
+    proposal = table(payload, "proposal")
     story.update(
-        _text(payload, "id"),
-        turn=_whole(proposal, "turn"),
-        index=_whole(proposal, "index"),
-        operator=_text(proposal, "operator"),
-        params=_table(proposal, "params"),
-        parent=_text(proposal, "parent"),
-        diagnosis=_table(payload, "answers"),
-        predicted_gain=_text(proposal, "predicted_gain"),
-        predicted_flops=_whole(proposal, "predicted_flops"),
+        text(payload, "id"),
+        turn=whole(proposal, "turn"),
+        index=whole(proposal, "index"),
+        operator=text(proposal, "operator"),
+        params=table(proposal, "params"),
+        parent=text(proposal, "parent"),
+        diagnosis=table(payload, "answers"),
+        predicted_gain=text(proposal, "predicted_gain"),
+        predicted_flops=whole(proposal, "predicted_flops"),
     )
 
 
 def _built(story: Story, payload: Payload) -> None:
-    name, version = _text(payload, "id"), _text(payload, "version")
-    story.update(name, outcome=Outcome.BUILT, version=version, funnel=_counts(payload, "funnel"))
+    name, version = text(payload, "id"), text(payload, "version")
+    story.update(name, outcome=Outcome.BUILT, version=version, funnel=counts(payload, "funnel"))
     attempt = story.attempts[name]
     # A version built again (same bytes, say by the null operator) keeps its first place in the lineage.
     story.versions.setdefault(
@@ -271,8 +264,8 @@ def _built(story: Story, payload: Payload) -> None:
         Version(
             version=version,
             parents=(attempt.parent,) if attempt.parent else (),
-            genome=_text(_table(payload, "candidate"), "genome"),
-            num_params=_whole(payload, "parameters"),
+            genome=text(table(payload, "candidate"), "genome"),
+            num_params=whole(payload, "parameters"),
             turn=attempt.turn,
             operator=attempt.operator,
             attempt=name,
@@ -281,48 +274,48 @@ def _built(story: Story, payload: Payload) -> None:
 
 
 def _build_failed(story: Story, payload: Payload) -> None:
-    reason = ": ".join(part for part in (_text(payload, "error"), _text(payload, "message")) if part)
-    story.update(_text(payload, "id"), outcome=Outcome.BUILD_FAILED, reason=reason)
+    reason = ": ".join(part for part in (text(payload, "error"), text(payload, "message")) if part)
+    story.update(text(payload, "id"), outcome=Outcome.BUILD_FAILED, reason=reason)
 
 
 def _screened(story: Story, payload: Payload) -> None:
-    screen = {name: _whole(_table(payload, "target"), name) for name in ("n", "wins", "losses")}
+    screen = {name: whole(table(payload, "target"), name) for name in ("n", "wins", "losses")}
     outcome = Outcome.SCREENED if payload.get("passed") is True else Outcome.SCREENED_OUT
-    story.update(_text(payload, "id"), outcome=outcome, screen=screen)
+    story.update(text(payload, "id"), outcome=outcome, screen=screen)
 
 
 def _slot_opened(story: Story, payload: Payload) -> None:
     story.update(
-        _text(payload, "id"),
+        text(payload, "id"),
         outcome=Outcome.AT_JUDGE,
-        slot=_whole(payload, "slot"),
-        alpha_sup=_text(payload, "alpha_sup"),
-        alpha_ni=_text(payload, "alpha_ni"),
+        slot=whole(payload, "slot"),
+        alpha_sup=text(payload, "alpha_sup"),
+        alpha_ni=text(payload, "alpha_ni"),
     )
 
 
 def _verdict(story: Story, payload: Payload) -> None:
-    verdict = _table(payload, "verdict")
+    verdict = table(payload, "verdict")
     story.update(
-        _text(payload, "id"),
-        outcome=_VERDICTS.get(_text(verdict, "decision"), Outcome.ABSTAINED),
-        reason=_text(verdict, "reason"),
-        slot=_whole(verdict, "slot"),
-        evidence=_text(verdict, "evidence"),
-        isolation=_text(verdict, "isolation"),
+        text(payload, "id"),
+        outcome=_VERDICTS.get(text(verdict, "decision"), Outcome.ABSTAINED),
+        reason=text(verdict, "reason"),
+        slot=whole(verdict, "slot"),
+        evidence=text(verdict, "evidence"),
+        isolation=text(verdict, "isolation"),
     )
 
 
 def _promoted(story: Story, payload: Payload) -> None:
     promotion = Promotion(
         turn=story.turn,
-        version=_text(payload, "version"),
-        parent=_text(payload, "parent"),
-        attempt=_text(payload, "id"),
+        version=text(payload, "version"),
+        parent=text(payload, "parent"),
+        attempt=text(payload, "id"),
         forced=payload.get("forced") is True,
-        by=_text(payload, "by"),
-        clause=_text(payload, "reason") or _text(payload, "clause"),
-        objection=_text(payload, "objection"),
+        by=text(payload, "by"),
+        clause=text(payload, "reason") or text(payload, "clause"),
+        objection=text(payload, "objection"),
     )
     story.promotions.append(promotion)
     story.champion = promotion.version
@@ -331,47 +324,48 @@ def _promoted(story: Story, payload: Payload) -> None:
 
 
 def _rejected(story: Story, payload: Payload) -> None:
-    name = _text(payload, "id")
+    name = text(payload, "id")
     attempt = story.attempts.get(name, Attempt(id=name))
-    # The judge's or the screen's own word is finer than "rejected": keep it. Only the plan refuses what is just built.
-    outcome = Outcome.OUT_OF_PLAN if attempt.outcome is Outcome.BUILT else attempt.outcome
+    # The judge's or the screen's own word is finer than "rejected": keep it. What is just built was never judged.
+    outcome = attempt.outcome
+    if outcome is Outcome.BUILT:
+        outcome = Outcome.OUT_OF_PLAN if text(payload, "reason").startswith("out of plan") else Outcome.DROPPED
     outcome = outcome if outcome in _REFUSED else Outcome.REJECTED
-    story.update(name, outcome=outcome, reason=attempt.reason or _text(payload, "reason"))
+    story.update(name, outcome=outcome, reason=attempt.reason or text(payload, "reason"))
 
 
 def _standing_checked(story: Story, payload: Payload) -> None:
     story.standing.append(
         Standing(
             turn=story.turn,
-            champion=_text(payload, "champion"),
-            reference=_text(payload, "reference"),
+            champion=text(payload, "champion"),
+            reference=text(payload, "reference"),
             alarm=payload.get("alarm") is True,
-            evidence=_text(payload, "evidence"),
-            alpha=_text(payload, "alpha"),
+            evidence=text(payload, "evidence"),
+            alpha=text(payload, "alpha"),
         )
     )
 
 
 def _rolled_back(story: Story, payload: Payload) -> None:
-    source, target = _text(payload, "from"), _text(payload, "to")
+    source, target = text(payload, "from"), text(payload, "to")
     story.rollbacks.append(
-        Rollback(
-            turn=story.turn, source=source, target=target, reason=_text(payload, "reason"), by=_text(payload, "by")
-        )
+        Rollback(turn=story.turn, source=source, target=target, reason=text(payload, "reason"), by=text(payload, "by"))
     )
     story.champion = target
 
 
 def _reported(story: Story, payload: Payload) -> None:
-    names, skills = ("n", "seed_correct", "champion_correct", "wins", "losses"), _table(payload, "skills")
+    skills = table(payload, "skills")
+    names = tuple(f.name for f in fields(SkillGain) if f.name != "skill")
     story.measured[story.champion] = {
-        skill: SkillGain(skill=skill, **{name: _counts(skills, skill).get(name, 0) for name in names})
+        skill: SkillGain(skill=skill, **{name: counts(skills, skill).get(name, 0) for name in names})
         for skill in skills
     }
 
 
 def _run_stopped(story: Story, payload: Payload) -> None:
-    story.run = replace(story.run, stopped=_text(payload, "reason") or None)  # a resumed run gives none
+    story.run = replace(story.run, stopped=text(payload, "reason") or None)  # a resumed run gives none
 
 
 _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {

@@ -35,7 +35,7 @@ def before_after(story: Story) -> RenderableType:
     """Seed against champion on the sealed problems, with 95 % intervals."""
     if not story.gains:
         return Text(words.unmeasured(story), style="dim")
-    table = _table("skill", "n>", "seed>", "champion>", "change>", "95 % interval>", "")
+    table = _table("skill", "n>", "seed>", "champion>", "change>", "95 % interval>", "", "tokens each>")
     for gain in story.gains.values():
         table.add_row(
             Text(words.clean(gain.skill, 40), style="bold"),
@@ -45,6 +45,7 @@ def before_after(story: Story) -> RenderableType:
             Text(words.points(gain.gain), style="bold"),
             words.interval(gain.interval),
             _judgement(gain),
+            words.price(gain),
         )
     return table
 
@@ -54,16 +55,17 @@ def log(story: Story, last: int | None = None) -> RenderableType:
     attempts = list(story.attempts.values())
     if not attempts:
         return Text("No change has been proposed yet.", style="dim")
-    table = _table("turn>", "change", "because", "foreseen>", "slot>", "outcome", "reason")
+    table = _table("id", "change", "version", "because", "foreseen>", "slot>", "outcome", "reason")
     for attempt in attempts if last is None else attempts[max(len(attempts) - last, 0) :]:
         table.add_row(
-            str(attempt.turn),
-            Text(words.clean(attempt.operator, 40), style="bold"),
+            words.clean(attempt.id, 12),
+            Text(words.change(attempt), style="bold"),
+            words.short(attempt.version),
             Text(words.because(attempt)),
             Text(words.clean(attempt.predicted_gain, 12)),
             str(attempt.slot or ""),
             Text(attempt.outcome.value, style=_STYLES.get(attempt.outcome, "dim")),
-            Text(words.why_ended(attempt)),
+            Text(words.why_ended(attempt, story.rollbacks)),
         )
     return table
 
@@ -98,17 +100,20 @@ def status(story: Story) -> RenderableType:
     grid.add_row("turn", f"{story.turn}, {_state(story)}")
     grid.add_row("champion", _champion(story))
     outcomes = {outcome: story.count(outcome) for outcome in Outcome}
-    said = ", ".join(f"{count} {outcome.value}" for outcome, count in outcomes.items() if count)
-    grid.add_row("proposals", f"{len(story.attempts)}{f': {said}' if said else ''}")
+    named = {**{outcome: outcome.value for outcome in Outcome}, Outcome.REJECTED: "rejected by the judge"}
+    counts = ", ".join(f"{count} {named[outcome]}" for outcome, count in outcomes.items() if count)
+    grid.add_row("proposals", f"{len(story.attempts)}{f': {counts}' if counts else ''}")
     for unit in _UNITS:
         grid.add_row(unit, _spent(story, unit))
     grid.add_row("time", words.seconds(story.cost.milliseconds))
     slots = len(story.judged)
-    grid.add_row("error budget", f"{story.alpha_spent} spent over {slots} slot{'' if slots == 1 else 's'}")
+    spent = f"{story.alpha_spent} of {_alpha_safety(story)} spent over {slots} slot{'' if slots == 1 else 's'}"
+    grid.add_row("error budget", f"{spent}: chance, at most, of a harmful promotion so far")
     for i, goal in enumerate(story.subgoals):
         line = Text(f"{goal.state}  ", style="green" if goal.state == "closed" else "")
         line.append(f"{words.clean(goal.skill, 40)} {words.pairs(goal.slice)}".strip(), style="bold")
-        line.append(f"  {words.clean(goal.reason, 120)}", style="dim")
+        said = filter(None, (words.slice_counts(goal), words.clean(goal.reason, 120)))
+        line.append(f"  {'; '.join(said)}", style="dim")
         grid.add_row("subgoals" if i == 0 else "", line)
     return Group(Text(words.headline(story), style="bold"), Text(), grid)
 
@@ -166,6 +171,11 @@ def _state(story: Story) -> str:
         return f"stopped ({words.clean(story.run.stopped, 80)})"
     turn = story.turns.get(story.turn)
     return "not started" if turn is None else "ended" if turn.done else "under way"
+
+
+def _alpha_safety(story: Story) -> str:
+    plan = story.run.config.get("plan")
+    return words.clean(plan.get("alpha_safety", "?"), 12) if isinstance(plan, dict) else "?"
 
 
 def _spent(story: Story, unit: str) -> str:

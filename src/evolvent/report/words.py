@@ -9,15 +9,16 @@ Not here: escaping for HTML (`svg.py` and the template's autoescape) or for rich
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from evolvent.report.rows import Attempt, Outcome, SkillGain
+from evolvent.report.rows import Attempt, Outcome, Rollback, SkillGain, Subgoal
 from evolvent.report.story import Story
 
 __all__ = [
     "because",
+    "change",
     "clean",
     "date",
     "flops",
@@ -27,8 +28,10 @@ __all__ = [
     "pairs",
     "percent",
     "points",
+    "price",
     "seconds",
     "short",
+    "slice_counts",
     "span",
     "stage_words",
     "summary",
@@ -150,9 +153,31 @@ def stage_words(stage: Mapping[str, Any]) -> str:
     return name
 
 
-def why_ended(attempt: Attempt) -> str:
-    """Why a proposal ended as it did, with the counts of the screen where that decided."""
+def change(attempt: Attempt) -> str:
+    """What a proposal changes, in words: operator and parameters."""
+    inside = f" ({pairs(attempt.params, 60)})" if attempt.params else ""
+    return f"{clean(attempt.operator, 40)}{inside}"
+
+
+def slice_counts(goal: Subgoal) -> str:
+    """A subgoal's failures on dev, when it was opened and last."""
+    return ", then ".join(f"{failures} of {n} failed" for failures, n in dict.fromkeys((goal.at_start, goal.now)) if n)
+
+
+def price(gain: SkillGain) -> str:
+    """Tokens per answer of seed and champion, and how many times as many."""
+    if not (gain.n and gain.seed_tokens and gain.champion_tokens):
+        return ""
+    seed, champion = gain.seed_tokens / gain.n, gain.champion_tokens / gain.n
+    return f"{seed:.0f} \u2192 {champion:.0f}"
+
+
+def why_ended(attempt: Attempt, rollbacks: Sequence[Rollback] = ()) -> str:
+    """Why a proposal ended as it did, with the counts of the screen where that decided, and its rollback."""
     reason, screen = clean(attempt.reason, 160), attempt.screen
+    back = [r for r in rollbacks if attempt.version and r.source == attempt.version]
+    if back and attempt.outcome in (Outcome.FORCED, Outcome.PROMOTED):
+        return f"{reason}; rolled back by {clean(back[-1].by, 40)}".removeprefix("; ")
     if attempt.outcome is Outcome.SCREENED_OUT:
         counts = f"{screen.get('wins', 0)} won, {screen.get('losses', 0)} lost of {screen.get('n', 0)}"
         return f"{reason}: {counts}" if reason else counts
@@ -227,6 +252,7 @@ def _refusals(story: Story) -> str:
         (Outcome.REJECTED, "rejected by the judge"),
         (Outcome.ABSTAINED, "left undecided"),
         (Outcome.SCREENED_OUT, "screened out"),
+        (Outcome.DROPPED, "dropped"),
         (Outcome.OUT_OF_PLAN, "outside the change plan"),
         (Outcome.BUILD_FAILED, "failed to build"),
     )

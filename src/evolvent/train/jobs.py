@@ -11,6 +11,7 @@ import random
 
 import torch
 
+from evolvent.budget import afford
 from evolvent.errors import JobFailed
 from evolvent.jobs import JobContext
 from evolvent.models.files import from_files, num_parameters, to_files, tokenizer_files
@@ -35,7 +36,7 @@ def finetune(ctx: JobContext) -> dict[str, str]:
     """Train a child on gold and on data artifacts.
 
     Inputs ``model``, optional ``gold``, any number of ``data*``; params ``steps, tokens_per_step, learning_rate,
-    gold_share``.
+    gold_share``, and ``max_flops, max_tokens`` where the build has an allowance.
 
     The newest data artifact gets half of what gold leaves, the older ones share the rest evenly by size; without gold
     or without older data their share goes to the others.
@@ -44,7 +45,7 @@ def finetune(ctx: JobContext) -> dict[str, str]:
         ``model``: the child; ``stats``: JSON ``{tokens, flops, parameters, first_loss, last_loss, examples}``.
 
     Raises:
-        JobFailed: ``diverged``, or ``no_data`` when nothing can be learned from.
+        JobFailed: ``diverged``, ``over_budget``, or ``no_data`` when nothing can be learned from.
     """
     params = ctx.params
     files = ctx.store.read_tree(ctx.inputs["model"])
@@ -69,6 +70,7 @@ def finetune(ctx: JobContext) -> dict[str, str]:
         stream,
         schedule,
         report=lambda step, loss: ctx.report({"step": step, "of": schedule.steps, "loss": loss}),
+        afford=lambda wanted, spent: afford(params, wanted, spent),
     )
     stats = {
         "tokens": trained.tokens,

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from evolvent.errors import JobFailed
 
+Spent = dict[str, int]  # by unit: ``flops``, ``tokens``
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -56,6 +58,7 @@ def optimise(
     schedule: Schedule,
     *,
     report: Callable[[int, float], None] | None = None,
+    afford: Callable[[Spent, Spent], None] = lambda wanted, spent: None,
 ) -> Trained:
     """Train in place.
 
@@ -64,9 +67,10 @@ def optimise(
         batches: ``(input_ids, labels)`` pairs.
         schedule: steps and rates.
         report: called with step and loss every ten steps.
+        afford: called before each step with the units spent after it and so far; raises to end the training.
 
     Raises:
-        JobFailed: ``diverged``: a loss is not finite.
+        JobFailed: ``diverged``: a loss is not finite; or what `afford` raises.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -78,21 +82,26 @@ def optimise(
     tokens, losses = 0, []
     model.train()
     for step, (input_ids, labels) in enumerate(batches):
+        after = tokens + input_ids.numel()
+        afford(_units(size, after), _units(size, tokens))
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step)
         loss = model(input_ids=input_ids, labels=labels).loss
         value = float(loss.detach())
         if not math.isfinite(value):
-            tokens += input_ids.numel()
             why = f"loss is {value} at step {step}; lower the learning rate"
-            raise JobFailed("diverged", why, flops=6 * size * tokens, tokens=tokens)
+            raise JobFailed("diverged", why, **_units(size, after))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        tokens += input_ids.numel()
+        tokens = after
         losses.append(value)
         if report is not None and step % 10 == 0:
             report(step, value)
     model.eval()
-    return Trained(tokens, 6 * size * tokens, losses)
+    return Trained(losses=losses, **_units(size, tokens))
+
+
+def _units(parameters: int, tokens: int) -> Spent:
+    return {"tokens": tokens, "flops": 6 * parameters * tokens}
