@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -225,7 +226,7 @@ def test_opening_says_what_is_wrong(ledger: Ledger, path: Path, tmp_path: Path) 
     (tmp_path / "empty").touch()
     with pytest.raises(UsageError, match="is not a ledger"):
         Ledger.open(tmp_path / "empty", "r1")
-    with pytest.raises(UsageError, match="expected run 'r2', it holds 'r1'"):
+    with pytest.raises(UsageError, match=r"is of \['r1'\], not of 'r2'"):
         Ledger.open(path, "r2")
     with pytest.raises(UsageError, match="run id"):
         Ledger.open(tmp_path / "new", create=True)
@@ -254,3 +255,17 @@ def test_snapshot_is_a_cache_that_tells_when_it_is_false(ledger: Ledger, path: P
         ledger.save_snapshot("fold", 9, {})
     edit(path, """UPDATE snapshots SET state = '{"champion":"c"}'""")
     assert ledger.load_snapshot("fold") is None
+
+
+def test_an_archived_ledger_is_read_as_it_lies_and_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger.open(tmp_path / "l.sqlite", "r1", create=True) as ledger:
+        ledger.acquire()
+        ledger.append("run.started", {"a": 1}, key="run")
+    there = sorted(path.name for path in tmp_path.iterdir())
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        assert [event.payload for event in ledger.events()] == [{"a": 1}]
+        assert ledger.verify() == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == there
+        with pytest.raises(StoreError, match="permissions"):
+            ledger.acquire()

@@ -319,7 +319,7 @@ def _prepare(db: Database, run: str | None, create: bool) -> str:
             conn.execute(sa.insert(_controller).values(run=run, token=0, host="", pid=0, started_ms=0))
         rows = conn.execute(sa.select(_meta)).all()
     if len(rows) != 1 or (run is not None and rows[0].run != run):
-        raise UsageError(f"ledger {path}: expected run '{run}', it holds {', '.join(repr(r.run) for r in rows)}")
+        raise UsageError(f"ledger {path}: is of {[row.run for row in rows]}, not of '{run}'; restore the settings")
     if rows[0].schema != SCHEMA_VERSION:
         raise UsageError(f"ledger {path}: expected schema {SCHEMA_VERSION}, got {rows[0].schema}; use its own version")
     return rows[0].run

@@ -8,10 +8,12 @@ Not here: tables (`ledger.py`); network file systems, where SQLite's locks do no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -27,15 +29,20 @@ class Database:
     """One SQLite file.
 
     Attributes:
-        path: the file; made by the first transaction when it is not there.
+        path: the file; made by the first transaction when it is not there. Where it may not be written, it is read as
+            it lies there, as of an archive.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         url = sa.URL.create("sqlite", database=str(path))
+        frozen = path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        # An archived run: nobody writes to it, so it needs no locks.
+        if frozen and not path.with_name(f"{path.name}-wal").is_file():
+            url = sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query={"immutable": "1", "uri": "true"})
         self._engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
         self._writer = self._engine.execution_options(immediate=True)
-        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "connect", _on_connect_frozen if url.query else _on_connect)
         event.listen(self._engine, "begin", _on_begin)
 
     @contextmanager
@@ -66,6 +73,10 @@ def _on_connect(raw: Any, _record: Any) -> None:
     raw.isolation_level = None  # the driver must not begin transactions by itself; `_on_begin` does
     for pragma in _PRAGMAS:
         raw.execute(f"PRAGMA {pragma}")
+
+
+def _on_connect_frozen(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None
 
 
 def _on_begin(conn: sa.Connection) -> None:
