@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from evolvent.types import derive_seed
 
 KINDS = ("direct", "vote", "retry", "stepwise")
-# Bounds under which the three cost about the same tokens, 2.8 to 2.9 times a direct answer, where they have work to do
+# Bounds under which the three cost about the same tokens, 2.8 to 3.0 times a direct answer, where they have work to do
 # (`multi` of sql_migration under the shipped seed; benchmarks/programs.py).
 EQUAL_ANSWERS = {"vote": 12, "retry": 8, "stepwise": 4}
 TEMPERATURE = 0.6
