@@ -152,6 +152,11 @@ def test_init_never_overwrites(evolvent: Any, tmp_path: Path) -> None:
         ({"plan": {"target": "multi", "protected": {"multi": 5}, "max_item": 3}}, "did you mean 'max_items'?"),
         ({"seed": "0"}, "seed: Input should be a valid integer, got '0'"),
         ({"plan": {"target": "multi", "protected": {"single": 5}}}, "must be listed under protected"),
+        (
+            {"plan": {"target": "multi", "protected": {"multi": 5}, "operators": []}},
+            "plan.operators: List should have at",
+        ),
+        ({"budget": {"turns": {}}}, "unknown key 'budget.turns'; did you mean 'turn'?"),
         ({"plan": {"target": "multi", "protected": {"multi": 5}, "alpha_safety": "2"}}, "between 0 and 1"),
     ],
 )
@@ -189,6 +194,9 @@ def test_no_settings_and_no_run_here(evolvent: Any, tmp_path: Path, command: str
         (["promote"], "Missing argument"),
         (["run", "--turns", "x"], "--turns"),
         (["run", "--turns", "0"], "--turns"),
+        (["init", __file__], "is a file"),
+        (["demo", "-C", __file__], "is a file"),
+        (["status", "-C", __file__], "is a file"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line(evolvent: Any, line: list[str], said: str) -> None:

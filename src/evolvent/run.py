@@ -241,7 +241,7 @@ class Run:
                 raise UsageError("rollback: there is no other version to go back to; `evolvent lineage` lists them")
             if name not in order:
                 raise GateRefused(
-                    f"rollback: {name[:12]} was never champion; `evolvent promote {name[:8]} --force` makes it so"
+                    f"rollback: {name[:12]} was never champion; `evolvent promote {name[:8]} --force --reason TEXT` makes it so"
                 )
             plain = {"candidate": target["candidate"], "policy": target["policy"]}
             certified = certified_after(changes, leaving=state.champion, to=name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evolvent.ledger import Ledger
     from evolvent.run import Run
 
-Dir = Annotated[Path, typer.Option("--dir", "-C", help="Folder of the run.")]
+Dir = Annotated[Path, typer.Option("--dir", "-C", file_okay=False, help="Folder of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 HERE = Path()
 

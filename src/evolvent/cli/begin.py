@@ -16,7 +16,9 @@ from evolvent.errors import CheckFailed, UsageError
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--dir", "-C", help="Folder of the demo.")] = Path("evolvent-demo"),
+    folder: Annotated[Path, typer.Option("--dir", "-C", file_okay=False, help="Folder of the demo.")] = Path(
+        "evolvent-demo"
+    ),
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all randomness but the judge's.")] = None,
     turns: Annotated[int | None, typer.Option("--turns", min=1, help="Turns of the loop.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete the demo that is there.")] = False,
@@ -66,7 +68,7 @@ def demo(
 
 def init(
     target: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder to make; that of --dir by default.")
+        Path | None, typer.Argument(metavar="[DIR]", file_okay=False, help="Folder to make; that of --dir by default.")
     ] = None,
     folder: Dir = HERE,
     as_json: AsJson = False,
