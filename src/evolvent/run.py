@@ -240,9 +240,8 @@ class Run:
             if name == state.champion:
                 raise UsageError("rollback: there is no other version to go back to; `evolvent lineage` lists them")
             if name not in order:
-                raise GateRefused(
-                    f"rollback: {name[:12]} was never champion; `evolvent promote {name[:8]} --force --reason TEXT` makes it so"
-                )
+                how = f"`evolvent promote {name[:8]} --force --reason TEXT`"
+                raise GateRefused(f"rollback: {name[:12]} was never champion; {how} makes it so")
             plain = {"candidate": target["candidate"], "policy": target["policy"]}
             certified = certified_after(changes, leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
