@@ -47,7 +47,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
 
 
 def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
-    """Solved and tokens by program; gains over the vote, paired by seed."""
+    """Solved and tokens by program; what stepwise solves more than each, paired by seed."""
     figures: dict[str, Any] = {}
     for skill in SKILLS:
         figures[skill] = {}

@@ -164,8 +164,10 @@ def test_job_over_its_time_is_killed(store: Store) -> None:
     def note(_job: Job, fields: dict[str, Any]) -> None:
         pids.append(fields.get("pid"))
 
-    with JobEngine(store, workers=1, timeout_s=1.5, on_report=note) as engine:
-        assert failed(engine.map([job("wait")])[0]).kind == "timeout"
+    with JobEngine(store, workers=1, on_report=note) as engine:
+        with pytest.raises(JobFailed) as caught:
+            engine.run(job("wait"), timeout_s=1.5)
+        assert caught.value.kind == "timeout"
         assert gone(pids[0])
         assert not engine.run(job("write")).cached
 

@@ -31,6 +31,10 @@ def built(state: State, id_: str, name: str, flops: int = 10, data: str = "") ->
     state.apply(event("built", id=id_, **version(name), flops=flops, tokens=7, data=data))
 
 
+def screened(state: State, id_: str) -> None:
+    state.apply(event("screened", id=id_, target={"wins": 1, "losses": 2, "n": 9}))
+
+
 def promoted(state: State, name: str, forced: bool) -> None:
     state.apply(event("promoted", id="1.0", forced=forced, **version(name)))
 
@@ -58,13 +62,13 @@ def test_a_rollback_gives_the_place_back() -> None:
 
 def test_a_failed_build_is_paid_for_and_may_be_tried_again() -> None:
     state = begun()
-    for id_, flops in (("1.0", 10), ("1.1", 0)):
+    for id_, flops, error in (("1.0", 10, "diverged"), ("1.1", 0, "diverged"), ("1.2", 0, "over_budget")):
         state.apply(event("proposed", id=id_, proposal={"operator": "gold", "params": {"n": id_}}, answers=None))
-        state.apply(event("build.failed", id=id_, error="diverged", message="", flops=flops, tokens=3))
-        state.apply(event("rejected", id=id_, version="", reason="build failed: diverged"))
+        state.apply(event("build.failed", id=id_, error=error, message="", flops=flops, tokens=3))
+        state.apply(event("rejected", id=id_, version="", reason=f"build failed: {error}"))
     assert state.spent["flops"] == 10
-    assert state.spent["tokens"] == 6
-    assert len(state.barred) == 1, "what failed before it cost anything would fail again"
+    assert state.spent["tokens"] == 9
+    assert state.barred == ['gold|{"n":"1.1"}'], "what failed before it cost anything would fail again"
 
 
 def test_costs_add_up_by_unit() -> None:
@@ -73,14 +77,20 @@ def test_costs_add_up_by_unit() -> None:
     state.apply(event("diagnosed", champion="seed", skills={}, subgoals={}, flops=100, tokens=5))
     state.apply(event("standing.checked", number=1, turn=1, champion="a", problems=64))
     assert state.spent == {"flops": 110, "tokens": 12, "problems": 64}
+    assert state.spent_before == {"flops": 0, "tokens": 0, "problems": 64}, "a standing check is no candidate's"
+    state.apply(event("turn.started", turn=2, champion="seed"))
+    assert state.spent_before == state.spent
 
 
 def test_a_free_idea_that_was_rejected_is_barred_until_the_champion_changes() -> None:
     state = begun()
     built(state, "1.0", "a", flops=0)
     built(state, "1.1", "b", flops=5)
+    built(state, "1.2", "c", flops=0)
     for id_ in ("1.0", "1.1"):
+        screened(state, id_)
         state.apply(event("rejected", id=id_, version="x", reason="futile"))
+    state.apply(event("rejected", id="1.2", version="c", reason="the turn's budget of tokens is spent"))
     assert state.barred == ['gold|{"n":"1.0"}']
     promoted(state, "c", forced=False)
     assert state.barred == []
@@ -92,6 +102,7 @@ def test_it_stays_the_same_size_however_long_the_run() -> None:
         state.apply(event("turn.started", turn=turn, champion=state.champion))
         for i in range(2):
             built(state, f"{turn}.{i}", f"v{turn}.{i}", flops=0, data=f"d{turn}.{i}")
+            screened(state, f"{turn}.{i}")
             state.apply(event("rejected", id=f"{turn}.{i}", version="x", reason="futile"))
         state.apply(event("turn.ended", turn=turn, champion=state.champion, spent={}))
         sizes.append(len(json.dumps(state.plain())))

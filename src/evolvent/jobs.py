@@ -35,7 +35,7 @@ from evolvent.registry import resolve
 from evolvent.store import Store, write_atomic
 from evolvent.types import Record, content_hash
 
-JOB_VERSION = 1  # raise it when the code of a job changes what it returns: cached results then no longer count
+JOB_VERSION = 2  # raise it when the code of a job changes what it returns: cached results then no longer count
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -159,24 +159,27 @@ class JobEngine:
         for worker in workers:
             self._drop(worker)
 
-    def submit(self, job: Job) -> Future[JobResult]:
-        """Start a job; its future raises `JobFailed` when it fails. A cached job is done at once."""
+    def submit(self, job: Job, timeout_s: float | None = None) -> Future[JobResult]:
+        """Start a job; its future raises `JobFailed` when it fails. A cached job is done at once.
+
+        `timeout_s` counts for this job instead of the engine's.
+        """
         key = job.key
         cached = self._cached(key)
         if cached is not None:
             done: Future[JobResult] = Future()
             done.set_result(cached)
             return done
-        return self._pool.submit(self._run, job, key)
+        return self._pool.submit(self._run, job, key, timeout_s or self.timeout_s)
 
-    def run(self, job: Job) -> JobResult:
-        """Run a job and wait for it.
+    def run(self, job: Job, timeout_s: float | None = None) -> JobResult:
+        """Run a job and wait for it; arguments as of `submit`.
 
         Raises:
             JobFailed: it raised (`kind` is the exception's name), ``died``, ran into ``timeout``, or its result was no
                 dictionary of names to hashes in the store (``bad_outputs``).
         """
-        return self.submit(job).result()
+        return self.submit(job, timeout_s).result()
 
     def map(self, jobs: Sequence[Job]) -> list[JobResult | JobFailed]:
         """Run jobs side by side; results and failures come in the order of `jobs`."""
@@ -203,9 +206,9 @@ class JobEngine:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError):
             return None
 
-    def _run(self, job: Job, key: str) -> JobResult:
+    def _run(self, job: Job, key: str, timeout_s: float) -> JobResult:
         start = time.monotonic()
-        answer = self._call(job, start + self.timeout_s)
+        answer = self._call(job, start + timeout_s)
         outputs = self._checked(job, answer)
         times = {"seconds_ms": round((time.monotonic() - start) * 1000), "cpu_ms": int(answer["cpu_ms"])}
         record = {"job": {**job.plain(), "code": JOB_VERSION}, "outputs": outputs, **times}

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from evolvent import goals, standing, versions
@@ -101,7 +102,8 @@ class Loop:
         """
         turn = self.state.turn + 1
         standing.settle(self, turn)
-        self.budget.check(flops=1, tokens=1, problems=1)
+        if self.ledger.get(f"{turn}/start") is None:  # a turn that has begun goes on as if it had not been cut short
+            self.budget.check(flops=1, tokens=1, problems=1)
         self.once("turn.started", f"{turn}/start", lambda: {"turn": turn, "champion": self.state.champion})
         standing.before_turn(self, turn)
         found = self._diagnose(turn)
@@ -242,7 +244,8 @@ class Loop:
         planned = self.ledger.get(f"{waiting[0].turn}/planned")
         assert planned is not None
         plan = planned.payload
-        self.budget.check()
+        if len(waiting) == len(proposals):
+            self.budget.check()
         with ThreadPoolExecutor(max_workers=self.settings.workers) as threads:
             futures = {_id(p): threads.submit(self._carry_out, p, plan) for p in waiting}
             for proposal in waiting:
@@ -258,7 +261,7 @@ class Loop:
         started = time.monotonic()
         parent = self.state.versions[proposal.parent]
         bench = Bench(
-            run=self.engine.run,
+            run=partial(self.engine.run, timeout_s=self.settings.budget.job_seconds),
             store=self.store,
             settings=self.settings,
             proposal=proposal,

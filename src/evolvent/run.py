@@ -169,7 +169,6 @@ class Run:
             self.store,
             workers=settings.workers,
             threads=settings.threads,
-            timeout_s=settings.budget.job_seconds,
             on_report=lambda *_: None,
         )
         try:

@@ -36,10 +36,12 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         url = sa.URL.create("sqlite", database=str(path))
-        frozen = path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        real = path.resolve()
+        frozen = real.is_file() and not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK))
+        log = real.with_name(f"{real.name}-wal")
         # An archived run: nobody writes to it, so it needs no locks.
-        if frozen and not path.with_name(f"{path.name}-wal").is_file():
-            url = sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query={"immutable": "1", "uri": "true"})
+        if frozen and not (log.is_file() and log.stat().st_size):
+            url = sa.URL.create("sqlite", database=f"file:{quote(str(real))}", query={"immutable": "1", "uri": "true"})
         self._engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
         self._writer = self._engine.execution_options(immediate=True)
         event.listen(self._engine, "connect", _on_connect_frozen if url.query else _on_connect)
@@ -102,4 +104,6 @@ def _translate(path: Path, text: str) -> EvolventError:
         return LedgerBusy(f"ledger {path}: another process kept it locked for {_BUSY_TIMEOUT_S} s; try again")
     if any(word in text.lower() for word in _DAMAGE):
         return LedgerCorrupt(f"ledger {path}: {text}")
-    return StoreError(f"ledger {path}: {text}; check the disk and the folder's permissions")
+    return StoreError(
+        f"ledger {path}: {text}; check disk and permissions; a killed run is read only where one may write"
+    )

@@ -43,7 +43,7 @@ class State:
         proposals: this turn's proposals by id, with what has happened to them.
         dev: dev counts by skill of `dev_of`, the champion at the last diagnosis.
         anchor_dev: dev counts of the seed by skill.
-        spent: units spent; `spent_before`: by the end of the turn before this one.
+        spent: units spent; `spent_before`: the part that is not of this turn's candidates.
         stopped: why the run ended, or ``""``.
     """
 
@@ -74,8 +74,11 @@ class State:
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler is not None:
             handler(event.payload)
-        for unit in UNITS:
-            self.spent[unit] += int(event.payload.get(unit, 0)) if event.kind in COSTLY else 0
+        for unit in UNITS if event.kind in COSTLY else ():
+            cost = int(event.payload.get(unit, 0))
+            self.spent[unit] += cost
+            # A standing check is the champion's, whatever turn it falls into: it leaves the candidates' budget alone.
+            self.spent_before[unit] += cost if event.kind == "standing.checked" else 0
 
     def goal_reached(self, skill: str, wanted: int) -> str:
         """In words, how far the champion is over the seed, if its dev problems show the whole gain; else ``""``.
@@ -134,10 +137,12 @@ class State:
             self.pool = [*self.pool, p["data"]][-POOL_LIMIT:]
 
     def _on_build_failed(self, p: dict[str, Any]) -> None:
-        self.proposals[p["id"]].update(flops=p["flops"])
+        # What ran out of a budget was not shown to fail; anything else that fails for nothing would fail again.
+        self.proposals[p["id"]].update(flops=p["flops"], tried=p["error"] != "over_budget")
 
     def _on_screened(self, p: dict[str, Any]) -> None:
         proposal = self.proposals[p["id"]]
+        proposal["tried"] = True
         target = p["target"]
         self.effects.screened(
             arm(proposal["operator"], proposal["params"]),
@@ -153,6 +158,7 @@ class State:
 
     def _on_verdict(self, p: dict[str, Any]) -> None:
         proposal = self.proposals[p["id"]]
+        proposal["tried"] = True
         name = arm(proposal["operator"], proposal["params"])
         self.effects.judged(name, proposal["failure"], p["verdict"]["decision"] == "accept")
 
@@ -170,8 +176,8 @@ class State:
 
     def _on_rejected(self, p: dict[str, Any]) -> None:
         proposal = self.proposals.get(p["id"])
-        if proposal is not None and not proposal.get("flops") and proposal["operator"] != "null":
-            # It costs nothing to build, so nothing but the champion can change its worth.
+        if proposal is not None and proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
+            # It was looked at, and costs nothing to build: nothing but the champion can change its worth.
             self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
 
     def _on_standing_checked(self, p: dict[str, Any]) -> None:

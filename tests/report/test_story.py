@@ -4,10 +4,10 @@ import dataclasses
 from decimal import Decimal
 
 import pytest
-from synthetic_run import Builder, Synthetic
+from synthetic_run import Builder, Synthetic, digest
 
 from evolvent.judge import stats
-from evolvent.report import Story
+from evolvent.report import Story, words
 from evolvent.report.rows import Outcome, SkillGain
 
 
@@ -86,3 +86,39 @@ def test_odd_payloads_do_not_stop_the_fold(made: Synthetic, payload: dict[str, o
     for kind in sorted({event.kind for event in made.events} | {"kind.of.next.year"}):
         log.add(kind, dict(payload))
     assert Story.of(log.events).num_events == len(log.events)
+
+
+def test_a_candidate_that_was_built_and_never_looked_at_was_dropped() -> None:
+    log = Builder()
+    for name, reason in (("1.0", "the turn's budget of tokens is spent"), ("1.1", "out of plan: too many parameters")):
+        log.add("proposed", {"id": name, "proposal": {"turn": 1, "operator": "gold"}, "answers": None})
+        log.add("built", {"id": name, "version": digest(name), "funnel": {}})
+        log.add("rejected", {"id": name, "version": digest(name), "reason": reason})
+    attempts = Story.of(log.events).attempts
+    assert [attempts[name].outcome for name in ("1.0", "1.1")] == [Outcome.DROPPED, Outcome.OUT_OF_PLAN]
+
+
+def test_what_a_turn_cost_is_known_before_it_ends() -> None:
+    log = Builder()
+    log.add("turn.started", {"turn": 1, "champion": "c"})
+    log.add("diagnosed", {"turn": 1, "champion": "c", "skills": {}, "subgoals": {}, "tokens": 120, "flops": 7})
+    log.add("reported", {"skills": {}, "tokens": 10**6})
+    assert (Story.of(log.events).cost.tokens, Story.of(log.events).cost.flops) == (120, 7)
+
+
+def test_a_subgoal_is_followed_by_its_counts() -> None:
+    log = Builder()
+    counts = {"n": 20, "failures": 15, "n_at_start": 20, "failures_at_start": 15}
+    log.add("turn.started", {"turn": 1, "champion": "c"})
+    log.add("goal.opened", {"id": "g", "skill": "multi", "slice": {"kind": "retype"}, "reason": "why", **counts})
+    assert words.slice_counts(Story.of(log.events).subgoals[0]) == "15 of 20 failed"
+    log.add("diagnosed", {"turn": 2, "champion": "c", "skills": {}, "subgoals": {"g": {"n": 18, "failures": 4}}})
+    assert words.slice_counts(Story.of(log.events).subgoals[0]) == "15 of 20 failed, then 4 of 18 failed"
+
+
+@pytest.mark.parametrize("subgoals", [[1], None, "x", {"g": [1]}, {"g": {"n": "3", "failures": None}}, {"g": 10**400}])
+def test_odd_subgoals_do_not_stop_the_fold(subgoals: object) -> None:
+    log = Builder()
+    log.add("goal.opened", {"id": "g", "skill": "multi"})
+    log.add("diagnosed", {"skills": [], "subgoals": subgoals})
+    assert words.slice_counts(Story.of(log.events).subgoals[0]) == ""

@@ -82,6 +82,11 @@ def _diagnosed(p: Json) -> list[str]:
     return lines
 
 
+def _planned(p: Json) -> list[str]:
+    spent = [unit for unit, left in p["allowance"].items() if left == 0]
+    return [f"nothing is left to build with: {', '.join(spent)} of turn or run are spent"] if spent else []
+
+
 def _proposed(p: Json) -> list[str]:
     plan = p["proposal"]
     inside = f" ({words.pairs(plan['params'], 80)})" if plan["params"] else ""
@@ -115,6 +120,7 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "goal.opened": lambda p: [f"subgoal opened: {p['id']}"],
     "goal.closed": lambda p: [f"subgoal closed: {p['id']} ({p['reason']})"],
     "goal.abandoned": lambda p: [f"subgoal abandoned: {p['id']} ({p['reason']})"],
+    "planned": _planned,
     "proposed": _proposed,
     "built": _built,
     "build.failed": lambda p: [f"{p['id']}: could not be built: {p['error']}: {p['message']}"],

@@ -186,7 +186,9 @@ def draw_problems(maker: Maker, count: int, target: float, rng: random.Random, f
     tried = [problem for cell in cells for problem in maker.task.challenge(_named(cell), rng, PROBE_PROBLEMS)]
     out = maker.answers(tried, 1, 0.0, 0)
     funnel.tokens += out.tokens
-    believed = maker.passes(tried, out.outputs, rng.getrandbits(62), Funnel())
+    probing = Funnel()  # its counts are not the labels', but its tokens were spent
+    believed = maker.passes(tried, out.outputs, rng.getrandbits(62), probing)
+    funnel.tokens += probing.tokens
     weights = []
     for i, cell in enumerate(cells):
         solved = sum(b[0] for b in believed[i * PROBE_PROBLEMS : (i + 1) * PROBE_PROBLEMS])

@@ -35,7 +35,7 @@ class JudgeClient:
         store_root: root of the artifact store.
         task: registered task, or ``package.module:name``.
         secret_hex: injected secret, for tests; otherwise the judge draws one and keeps it.
-        on_progress: told what the judge tells while it works: items drawn, by skill.
+        on_progress: told what the judge tells while it works: items drawn by skill, and the test in most doubt.
         worker: module of the rollout worker, or a path ending in .py.
         threads: threads of a rollout worker.
         workers: rollout workers, 1 or 2: two run both versions of a pair at once.
@@ -97,7 +97,7 @@ class JudgeClient:
         return self._ask("standing", question)
 
     def sealed(self, question: SealedQuestion) -> dict[str, Any]:
-        """``{skills, evidence, isolation}``; a skill has ``{n, seed_correct, champion_correct, wins, losses}``."""
+        """``{skills, evidence, isolation}``; counts of a skill as in `rows.SkillGain`."""
         return self._ask("sealed", question)
 
     def evidence(self, name: str) -> dict[str, Any]:

@@ -4,8 +4,9 @@ Reads JSON frames on standard input and answers on standard output. It keeps a f
 secret and the evidence. A finished answer is stored under its question, durably, before it is given; the same question
 gets the same answer, also after a kill, so crashing the judge buys no second try.
 
-Only a decision, a class-level reason and a hash leave while a question is open (progress tells how many items were
-drawn, nothing of outcomes). Without kernel isolation the answer is never accept.
+Only a decision, a class-level reason and a hash are an answer. While a question is open, progress tells people how many
+items were drawn and how far the test in question has come; no step of the loop reads it. Without kernel isolation the
+answer is never accept.
 
 Not here: the rule (`gate.py`), running models (`bench.py`), the levels and the ledger (the loop's).
 """
@@ -87,7 +88,7 @@ class JudgeServer:
         items: draws problems.
         bench: runs versions.
         gate: the rule.
-        progress: told how many items were drawn, by skill.
+        progress: told how many items were drawn, by skill, and how far the test in question has come.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class JudgeServer:
                 break
             draws.extend(min(still_open, key=lambda stage: stage.num_items).pair)
             stages = standing_stages(question, draws.outcomes)
-            self._tell(draws, stages)
+            self._tell(draws, sorted(stages, key=lambda stage: stage.shortfall)[:1])  # nearest to an alarm
             alarm = any(stage.outcome == "inferior" for stage in stages)
         answer = {"alarm": alarm, "isolation": self._bench.isolation}
         return self._folder.save(key, self._evidence(draws, answer, stages, ""), answer)
@@ -185,7 +186,8 @@ class JudgeServer:
             between = self._bench.tokens
             champion = self._bench.score(question.champion, block, question.max_new_tokens)
             counts["seed_tokens"] += between - before
-            counts["champion_tokens"] += self._bench.tokens - between
+            # The same version under another name answers once.
+            counts["champion_tokens"] += (self._bench.tokens - between) or (between - before)
             counts["n"] += len(seed)
             counts["seed_correct"] += int(seed.sum())
             counts["champion_correct"] += int(champion.sum())
@@ -211,7 +213,7 @@ class JudgeServer:
             draws.extend(ruling.draw)
 
     def _tell(self, draws: _Draws, stages: Sequence[Stage]) -> None:
-        """For people: problems drawn so far, and the most doubtful open test with its evidence against its threshold.
+        """For people: problems drawn so far, and the open test in most doubt with its evidence against its threshold.
 
         An e-process may be looked at any time, and a slot that is open is finished with the same items whoever looked.
         """
@@ -219,7 +221,9 @@ class JudgeServer:
         fields: Json = {"items": draws.items_by_skill()}
         if doubtful:
             stage = max(doubtful, key=lambda stage: stage.shortfall)
-            fields["test"] = {**_stage_plain(stage), "path": [[stage.num_items, dec(float(stage.path[-1]))]]}
+            plain = _stage_plain(stage)
+            fields["test"] = {name: plain[name] for name in ("name", "skill", "against", "threshold_log_e")}
+            fields["test"]["path"] = plain["path"][-1:]
         if draws.blocks:
             self._progress(fields)
 

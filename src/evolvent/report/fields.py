@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Payload = Mapping[str, Any]
+_LARGEST = 1 << 63
 
 
 def text(payload: Payload, name: str) -> str:
@@ -15,9 +16,9 @@ def text(payload: Payload, name: str) -> str:
 
 
 def whole(payload: Payload, name: str) -> int:
-    """A whole number, else 0."""
+    """A whole number that a counter could hold, else 0."""
     value = payload.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else 0
 
 
 def table(payload: Payload, name: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from evolvent.report.rows import (
     Turn,
     Version,
 )
+from evolvent.state import COSTLY, UNITS
 from evolvent.types import Event
 
 __all__ = ["Story"]
@@ -106,8 +107,9 @@ class Story:
             handler(self, event.payload)
         if event.kind == "run.started":
             self.run = replace(self.run, run=event.run, started_ns=event.time_ns)
-        if (turn := self.turns.get(self.turn)) and (spent := whole(event.cost, "ms")):
-            self.turns[self.turn] = replace(turn, cost=turn.cost + Cost(milliseconds=spent))
+        if turn := self.turns.get(self.turn):
+            units = {u: whole(event.payload, u) for u in UNITS} if event.kind in COSTLY else {}
+            self.turns[self.turn] = replace(turn, cost=turn.cost + Cost(**units, milliseconds=whole(event.cost, "ms")))
 
     @property
     def turn(self) -> int:
@@ -189,12 +191,9 @@ def _turn_started(story: Story, payload: Payload) -> None:
 
 
 def _turn_ended(story: Story, payload: Payload) -> None:
-    number, spent = whole(payload, "turn"), table(payload, "spent")
+    number = whole(payload, "turn")
     turn = story.turns.get(number, Turn(turn=number))
-    before = story.cost  # the event holds the run's total so far
-    own = {unit: whole(spent, unit) - getattr(before, unit) for unit in ("flops", "tokens", "problems")}
-    cost = replace(turn.cost, **own)
-    story.turns[number] = replace(turn, end=text(payload, "champion"), cost=cost, done=True)
+    story.turns[number] = replace(turn, end=text(payload, "champion"), done=True)
 
 
 def _diagnosed(story: Story, payload: Payload) -> None:

@@ -150,7 +150,9 @@ def _version_label(story: Story, entry: Version, promoted: Mapping[str, Promotio
     label.append(f"  {words.clean(entry.operator, 40)}", style="bold" if champion else "")
     attempt = story.attempts.get(entry.attempt)
     if attempt is not None:
-        label.append(f"  turn {attempt.turn}, {attempt.outcome.value} {words.why_ended(attempt)}", style="dim")
+        label.append(
+            f"  turn {attempt.turn}, {attempt.outcome.value} {words.why_ended(attempt, story.rollbacks)}", style="dim"
+        )
     if entry.version == story.champion:
         label.append("  serves now", style="bold green")
     return label

@@ -165,7 +165,7 @@ def slice_counts(goal: Subgoal) -> str:
 
 
 def price(gain: SkillGain) -> str:
-    """Tokens per answer of seed and champion, and how many times as many."""
+    """Tokens per answer, of the seed and of the champion; empty if they were not counted."""
     if not (gain.n and gain.seed_tokens and gain.champion_tokens):
         return ""
     seed, champion = gain.seed_tokens / gain.n, gain.champion_tokens / gain.n

@@ -1,0 +1,179 @@
+"""Killed after any event, under any budget: the resumed run ends with the same events.
+
+The loop, its ledger, state, store and budgets are real; operators, dev problems and judge are stand-ins that answer at
+once, so that every kill point can be tried. `test_invariants.py` kills real processes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evolvent import plan
+from evolvent.errors import BudgetSpent, JobFailed
+from evolvent.judge.questions import Question, StandingQuestion
+from evolvent.ledger import Ledger
+from evolvent.loop import Loop
+from evolvent.operators.base import Bench, Built
+from evolvent.propose.base import Idea, OperatorSpec, Situation
+from evolvent.state import State
+from evolvent.store import Store
+from evolvent.types import Candidate, Decision, Event, Genome, Verdict
+
+SKILLS = ("easy", "hard")
+COST = {"diagnosis": 10, "build": 100, "verdict": 64}  # tokens, tokens and problems
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after the event is done."""
+
+
+class Change:
+    def __init__(self, name: str, cost: int) -> None:
+        self.spec, self.cost = OperatorSpec(name=name, summary="a change"), cost
+
+    def build(self, bench: Bench) -> Built:
+        if 0 < bench.allowance.get("tokens", self.cost) < self.cost:
+            raise JobFailed("over_budget", "more is wanted", tokens=bench.allowance["tokens"])
+        weights = f"{self.spec.name} {bench.proposal.turn}".encode()
+        model = bench.store.put_tree({"weights": weights}, "model", {"parameters": 10})
+        return Built(model=model, scaffold={"kind": "direct"}, policy={}, flops=self.cost, tokens=self.cost)
+
+
+class Dev:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def run(self, candidate: Any, asked_of: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        counts = {"n": 10, "correct": 5, "flops": 7, "tokens": COST["diagnosis"] // len(SKILLS)}
+        return dict.fromkeys(SKILLS, self.store.put_json([])), {skill: dict(counts) for skill in SKILLS}
+
+    def compare(self, mine: Any, theirs: Any) -> dict[str, dict[str, int]]:
+        return {skill: {"n": 10, "wins": 3, "losses": 0} for skill in SKILLS}
+
+
+class Judge:
+    def __init__(self, alarm: bool) -> None:
+        self.alarm = alarm
+
+    def decide(self, question: Question) -> Verdict:
+        return Verdict(
+            slot=question.slot, candidate=Candidate(**question.candidate).hash, decision=Decision.ACCEPT,
+            reason="superior", evidence="e", isolation="kernel",
+        )  # fmt: skip
+
+    def evidence(self, name: str) -> dict[str, Any]:
+        return {"items": {"easy": COST["verdict"]}, "tokens": 100}
+
+    def standing(self, question: StandingQuestion) -> dict[str, Any]:
+        return {"alarm": self.alarm, "isolation": "kernel", "evidence": "e"}
+
+
+class InTurn:
+    """Proposes the plan's operators, in their order."""
+
+    def propose(
+        self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
+    ) -> list[Idea]:
+        return [Idea(operator=s.name, params={}, diagnosis=None, predicted_points=1.0) for s in specs[:count]]
+
+
+def session(folder: Path, budget: dict[str, Any], alarm: bool, kill_at: int = 0) -> tuple[list[Event], State]:
+    """Start or resume and work for two turns, as `Run.go` does; killed after so many new events if asked."""
+    settings = plan.parse(
+        {
+            "task": "strings", "model": "none", "goal": {"turns": 2}, "probes": {"every_turns": 0}, "budget": budget,
+            "plan": {"operators": ["paid", "free"], "target": "easy", "protected": {"easy": 5, "hard": 5}},
+        },
+        "test",
+    )  # fmt: skip
+    store, new = Store(folder / "store"), 0
+
+    def watch(event: Event) -> None:
+        nonlocal new
+        new += 1
+        if new == kill_at:
+            raise Killed
+
+    with Ledger.open(folder / "ledger.sqlite", "run", create=True) as ledger:
+        ledger.acquire()
+        state = State()
+        for event in ledger.events():
+            state.apply(event)
+        loop = Loop(
+            ledger=ledger, store=store, engine=SimpleNamespace(run=print), judge=Judge(alarm),  # type: ignore[arg-type]
+            settings=settings, operators={"paid": Change("paid", COST["build"]), "free": Change("free", 0)},
+            proposer=InTurn(), state=state, gold="", dev=Dev(store), max_new_tokens=5,  # type: ignore[arg-type]
+            on_event=watch,
+        )  # fmt: skip
+
+        def seed() -> dict[str, Any]:
+            model = store.put_tree({"weights": b"seed"}, "model", {"parameters": 10})
+            genome = store.put_json(Genome(architecture={"base": model}).plain())
+            candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=genome)
+            plain = {"candidate": candidate.plain(), "policy": {}, "parameters": 10, "gold": ""}
+            return {"version": candidate.hash, **plain}
+
+        try:
+            loop.once("seed.imported", "seed", seed)
+            while loop.state.turn < 2:
+                loop.turn()
+        except BudgetSpent as exc:
+            unit = exc.unit
+            loop.once("run.stopped", f"stopped/{loop.state.turn}/{unit}", lambda: {"reason": unit})
+        return list(ledger.events()), loop.state
+
+
+BUDGETS: list[dict[str, Any]] = [
+    {},
+    {"tokens": COST["diagnosis"]},  # reached by the first diagnosis, exactly
+    {"tokens": COST["diagnosis"] - 1},
+    {"tokens": COST["diagnosis"] + COST["build"] - 1},
+    {"problems": COST["verdict"] - 1},  # crossed by a verdict that accepts
+    {"problems": 2 * COST["verdict"]},  # reached by a standing check
+    {"turn": {"problems": 1}},
+    {"turn": {"tokens": 2 * COST["build"]}, "build": {"tokens": COST["build"] - 1}},
+]
+
+
+@pytest.mark.parametrize("alarm", [False, True])
+@pytest.mark.parametrize("budget", BUDGETS, ids=str)
+def test_killed_after_any_event_it_ends_with_the_same_events(
+    budget: dict[str, Any], alarm: bool, tmp_path: Path
+) -> None:
+    whole, _ = session(tmp_path / "whole", budget, alarm)
+    expected = [event.content_hash for event in whole]
+    for kill_at in range(1, len(whole) + 1):
+        folder = tmp_path / str(kill_at)
+        with pytest.raises(Killed):
+            session(folder, budget, alarm, kill_at)
+        again, _ = session(folder, budget, alarm)
+        assert [event.content_hash for event in again] == expected, f"killed after {whole[kill_at - 1].key}"
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [event.kind for event in events]
+
+
+def test_what_a_verdict_demands_is_done_when_it_took_the_last_of_the_budget(tmp_path: Path) -> None:
+    events, _ = session(tmp_path, {"problems": COST["verdict"] - 1}, alarm=False)
+    assert kinds(events)[-3:] == ["verdict", "promoted", "run.stopped"]
+
+
+def test_a_candidate_dropped_unseen_is_not_barred(tmp_path: Path) -> None:
+    events, state = session(tmp_path, {"turn": {"problems": 1}}, alarm=False)
+    dropped = [e.payload for e in events if e.kind == "rejected" and e.payload["reason"].startswith("the turn's")]
+    assert [p["id"] for p in dropped] == ["1.1", "2.1"]
+    assert state.barred == []
+
+
+def test_a_standing_check_leaves_the_candidates_budget_alone(tmp_path: Path) -> None:
+    events, state = session(tmp_path, {"turn": {"problems": COST["verdict"] + 1}}, alarm=False)
+    verdicts = [e.payload["id"] for e in events if e.kind == "verdict"]
+    assert verdicts == ["1.0", "1.1", "2.0", "2.1"], "64 of 65 leave room for another that has not begun"
+    assert state.spent["problems"] > len(verdicts) * COST["verdict"], "the standing checks were counted in the run"
