@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from evolvent.judge import sequences
-from evolvent.judge.sequences import bernoulli_sequence, beta_binomial_mixture, lower_path, normal_mixture
+from evolvent.judge.sequences import bernoulli_sequence, beta_binomial_mixture, lower_bound, normal_mixture
 
 
 def test_tuning_and_boundaries_reference() -> None:
@@ -46,32 +46,33 @@ def test_bernoulli_sequence_holds_the_rate_and_mirrors(n: int, share: float, tun
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-9)
 
 
-def test_bernoulli_sequence_misses_rarely_at_any_time() -> None:
-    rng, missed, runs = np.random.default_rng(5), 0, 200
-    for rate in (0.1, 0.5):
-        for _ in range(runs // 2):
-            wins = np.cumsum(rng.random(300) < rate)
-            ends = (bernoulli_sequence(int(wins[n - 1]), n, tuned_for=100, alpha=0.1) for n in range(5, 301, 20))
-            missed += any(not low <= rate <= high for low, high in ends)
-    assert stats.binomtest(missed, runs, 0.1, alternative="greater").pvalue > 0.01
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_the_true_rate_is_rarely_excluded_at_any_time(rate: float) -> None:
+    rng, runs, alpha = np.random.default_rng(5), 500, 0.1
+    n = np.arange(1, 1001)
+    total = np.cumsum(rng.random((runs, 1000)) < rate, axis=-1) - n * rate
+    spread = rate * (1 - rate)
+    log_e = beta_binomial_mixture(total, spread * n, spread * 100, rate, 1 - rate, one_sided=False)
+    missed = int((log_e >= math.log(1 / alpha)).any(axis=-1).sum())
+    assert stats.binomtest(missed, runs, alpha, alternative="greater").pvalue > 0.01
 
 
-def test_lower_path_never_exceeds_the_mean_but_rarely_and_comes_near() -> None:
-    rng = np.random.default_rng(6)
-    for gain, discordance in ((0.05, 0.2), (0.0, 0.1), (-0.03, 0.3)):
-        draws = rng.random((150, 2000))
-        values = np.where(draws < (discordance + gain) / 2, 1, np.where(draws < discordance, -1, 0))
-        path = lower_path(values, 0.1)
-        assert (np.diff(path) >= 0).all()
-        missed = int((path[:, -1] > gain).sum())
-        assert stats.binomtest(missed, 150, 0.1, alternative="greater").pvalue > 0.01
-        assert path[:, -1].mean() > gain - 0.05
+@pytest.mark.parametrize(("gain", "discordance"), [(0.05, 0.2), (0.0, 0.1), (-0.03, 0.3)])
+def test_a_lower_bound_rarely_exceeds_the_mean_and_comes_near(gain: float, discordance: float) -> None:
+    rng, runs, alpha = np.random.default_rng(6), 200, 0.1
+    draws = rng.random((runs, 1500))
+    values = np.where(draws < (discordance + gain) / 2, 1, np.where(draws < discordance, -1, 0))
+    bounds = lower_bound(values, alpha)
+    missed = int((bounds > gain).sum())
+    assert stats.binomtest(missed, runs, alpha, alternative="greater").pvalue > 0.01
+    assert gain - 0.05 < bounds.mean() < gain
+    assert (lower_bound(values[:, :700], alpha) <= bounds + 1e-9).all(), "more items never take a bound back"
 
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="in \\[-1, 1\\]"):
-        lower_path([0.0, 2.0], 0.05)
+        lower_bound([0.0, 2.0], 0.05)
     with pytest.raises(ValueError, match="level"):
-        lower_path([0.0], 1.0)
+        lower_bound([0.0], 1.0)
     with pytest.raises(ValueError, match="bernoulli_sequence"):
         bernoulli_sequence(3, 2, tuned_for=10)

@@ -257,5 +257,5 @@ def _floor_text(level: float) -> str:
     """Decimal text of `_LEVEL_DIGITS` significant digits that is not above `level`."""
     if level <= 0:
         raise ValueError(f"level: expected more than 0, got {level}")
-    digits = Context(prec=_LEVEL_DIGITS, rounding=ROUND_FLOOR).create_decimal(repr(level))
+    digits = Context(prec=_LEVEL_DIGITS, rounding=ROUND_FLOOR).create_decimal(repr(float(level)))
     return dec(float(digits), _LEVEL_DIGITS)

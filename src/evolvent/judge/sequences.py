@@ -8,7 +8,7 @@ Not here: decisions (`gate.py` asks e-processes directly); intervals at a fixed 
 References:
     Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences",
     arXiv:1810.08240: `normal_mixture` (one-sided normal), `beta_binomial_mixture`, `bernoulli_sequence`.
-    Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", arXiv:2010.09686: `lower_path`.
+    Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", arXiv:2010.09686: `lower_bound`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy import special
 __all__ = [
     "bernoulli_sequence",
     "beta_binomial_mixture",
-    "lower_path",
+    "lower_bound",
     "normal_mixture",
     "tuning",
 ]
@@ -31,9 +31,10 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 _TUNED_AT = 0.05  # level for which a boundary is tightest at its tuning variance
+_SMALLEST = 1e-12
 _STEPS = 60  # halvings: far below the rounding of what is printed
 _STAKES = (0.03, 0.06, 0.12, 0.25, 0.45)  # the same for each mean, so that a larger mean is always harder to exclude
-_GRID = 401  # candidate means from -1 to 1, half a point apart
+_MEAN_STEPS = 20  # halvings of [-1, 1]: to a ten-thousandth of a point
 
 
 def tuning(variance: float, alpha: float, *, one_sided: bool) -> float:
@@ -102,6 +103,8 @@ def bernoulli_sequence(successes: int, trials: int, *, tuned_for: int, alpha: fl
 
     def excluded(p: float) -> bool:
         total, spread = (rate - p) * trials, p * (1 - p)
+        if not _SMALLEST < p < 1 - _SMALLEST:
+            return True  # only reached where the other outcome was seen
         return bool(
             beta_binomial_mixture(total, spread * trials, spread * tuned_for, p, 1 - p, one_sided=False) >= needed
         )
@@ -109,37 +112,37 @@ def bernoulli_sequence(successes: int, trials: int, *, tuned_for: int, alpha: fl
     return _edge(excluded, rate, 0.0), _edge(excluded, rate, 1.0)
 
 
-def lower_path(differences: ArrayLike, alpha: float) -> Floats:
-    """Running lower bound of a mean of outcomes in [-1, 1]: P(it ever exceeds the mean) <= alpha.
+def lower_bound(differences: ArrayLike, alpha: float) -> Floats:
+    """Lower bound of a mean of outcomes in [-1, 1]: P(it exceeds the mean, after any number of items) <= alpha.
 
-    A candidate mean m is excluded once the mixture of bets on "more than m" has multiplied its stake by 1 / alpha; the
-    bound is the largest excluded one, on a grid of half points, so it is never above what the bets themselves say.
+    A candidate mean is excluded once the mixture of bets on "more than that" has ever multiplied its stake by
+    1 / alpha; the bound is the largest excluded one. Each bet is the same for all candidate means, so a larger mean is
+    always harder to exclude and one test stands for all (no union).
 
     Args:
-        differences: outcomes along the last axis.
-        alpha: chance that it ever errs.
+        differences: outcomes along the last axis, so far.
+        alpha: chance that the bound is ever above the mean, however often it is asked for.
 
     Returns:
-        Bound after each item, same shape; -1 while nothing is excluded.
+        The bound, one for each leading index; -1 where nothing is excluded.
 
     Raises:
         ValueError: an outcome lies outside [-1, 1], or `alpha` outside (0, 1).
     """
     values = np.asarray(differences, float)
     if values.size and not (np.abs(values) <= 1).all():
-        raise ValueError(f"lower_path: expected values in [-1, 1], got {values.min()} to {values.max()}")
+        raise ValueError(f"lower_bound: expected values in [-1, 1], got {values.min()} to {values.max()}")
     if not 0 < alpha < 1:
-        raise ValueError(f"lower_path: expected a level between 0 and 1, got {alpha}")
-    bound = np.full(values.shape, -1.0)
-    needed = math.log(1 / alpha)
-    for mean in np.linspace(-1, 1, _GRID)[:-1]:
-        logs = np.stack([np.cumsum(np.log1p(stake * (values - mean)), axis=-1) for stake in _STAKES], axis=-1)
-        log_e = np.logaddexp.reduce(logs, axis=-1) - math.log(len(_STAKES))
-        reached = np.maximum.accumulate(log_e, axis=-1) >= needed
-        if not reached.any():
-            break
-        bound = np.where(reached, mean, bound)
-    return bound
+        raise ValueError(f"lower_bound: expected a level between 0 and 1, got {alpha}")
+    low, high = np.full(values.shape[:-1], -1.0), np.ones(values.shape[:-1])
+    for _ in range(_MEAN_STEPS):
+        middle = (low + high) / 2
+        shifted = values - middle[..., None]
+        logs = np.stack([np.cumsum(np.log1p(stake * shifted), axis=-1) for stake in _STAKES])
+        log_e = np.logaddexp.reduce(logs, axis=0) - math.log(len(_STAKES))
+        reached = (log_e >= math.log(1 / alpha)).any(axis=-1)
+        low, high = np.where(reached, middle, low), np.where(reached, high, middle)
+    return low
 
 
 def _edge(excluded: Callable[[float], bool], inside: float, limit: float) -> float:
