@@ -44,6 +44,10 @@ def test_the_line_tells_stage_evidence_and_what_is_left(capsys: pytest.CaptureFi
         stage, detail = shown(live)
         assert stage == "judging"
         assert detail.startswith("items: short 96; Better on short? log e +1.25, 5.30 needed, 450 tokens left")
+        for kind in ("turn.started", "turn.ended"):
+            live.on_event(event(kind, {"turn": 9, "champion": "c" * 64}))
+            assert live._progress is not None
+            assert not live._progress.finished, "the clock goes on"
     assert "diagnosis on dev: short" in capsys.readouterr().out
 
 

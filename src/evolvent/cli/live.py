@@ -67,7 +67,8 @@ class Live:
         self._progress = self._task = None
         if bar and not as_json:
             self._progress = _bar(self._console)
-            self._task = self._progress.add_task("starting", total=turns * self._turn_weight, detail="")
+            self._total = max(1, turns * self._turn_weight)
+            self._task = self._progress.add_task("starting", total=self._total, detail="")
 
     def on_event(self, event: Event) -> None:
         """Print it, and move the bar."""
@@ -79,10 +80,12 @@ class Live:
         self._count(event)
         if self._progress is None or self._task is None:
             return
+        done = self._progress.tasks[0].completed + _WEIGHTS.get(event.kind, 0)
         if event.kind in ("turn.started", "turn.ended"):
-            done = event.payload["turn"] - (event.kind == "turn.started")
-            self._progress.update(self._task, completed=done * self._turn_weight)
-        self._progress.advance(self._task, _WEIGHTS.get(event.kind, 0))
+            done = (event.payload["turn"] - (event.kind == "turn.started")) * self._turn_weight
+        # Never quite full: what follows the last turn (checks, sealed problems) takes its time too, and a full bar's
+        # clock stands still.
+        self._progress.update(self._task, completed=min(done, 0.99 * self._total))
         if event.kind in ("verdict", "standing.checked"):
             self._items = ""
         self._draw()
