@@ -52,6 +52,16 @@ def test_a_promotion_certifies_unless_forced() -> None:
     assert (state.champion, state.certified, state.promotions) == ("b", "a", 1)
 
 
+def test_a_version_forced_in_again_is_looked_at_again() -> None:
+    state = begun()
+    promoted(state, "a", forced=True)
+    state.apply(event("standing.checked", number=1, turn=1, champion="a", problems=64))
+    assert state.standing_of == "a"
+    state.apply(event("rolled_back", **{"from": "a"}, to="seed", certified="seed", candidate={"model": "s"}, policy={}))
+    promoted(state, "a", forced=True)
+    assert state.standing_of == ""
+
+
 def test_a_rollback_gives_the_place_back() -> None:
     state = begun()
     promoted(state, "a", forced=False)

@@ -169,7 +169,9 @@ class State:
         self.versions[p["version"]] = _version(p)
         if p["candidate"]["model"] != was:
             self.barred = []  # under the same weights, what lost to a weaker champion need not meet a stronger one
-        if not p["forced"]:
+        if p["forced"]:
+            self.standing_of = ""  # what was once looked at, and perhaps taken down, is looked at again
+        else:
             self.promotions += 1
             if grounded:  # better than one that a person forced in says nothing of the last certified one
                 self.certified = p["version"]

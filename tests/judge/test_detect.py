@@ -61,6 +61,14 @@ def test_a_concurrent_control_is_a_baseline() -> None:
     assert (alarm_at(canary_path((1 + good(rng, 0.4, 50, 800) - control[:50]) / 2, 0.5, 0.3), 0.05) > 0).all()
 
 
+def test_a_control_that_has_not_failed_yet_is_a_baseline_too() -> None:
+    path = canary_path([1.0, 0.0, 1.0], np.ones(3), 0.9)
+    assert np.exp(path[-1]) == pytest.approx(1.9)
+    assert alarm_at(path[:0], 0.05) == 0
+    with pytest.raises(ValueError, match="stake"):
+        canary_path([1.0], np.ones(1), 1.05)
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="outcomes in"):
         canary_path([2.0], 0.9, STAKE)

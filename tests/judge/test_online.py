@@ -17,3 +17,8 @@ def test_lond_and_spending_reference() -> None:
     assert lond((1e-7, 0.1, 6e-4)).rejected == [True, False, True]
     assert spending((1e-4, 0.1, 1e-4)).rejected == [True, False, True]
     assert spending((1e-4, 0.1, 1e-4)).levels == lond((1, 1, 1)).levels
+
+
+def test_a_wealth_above_alpha_is_refused() -> None:
+    with pytest.raises(ValueError, match="wealth"):
+        lord((0.1,), wealth=0.06)

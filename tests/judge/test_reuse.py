@@ -90,3 +90,18 @@ def test_a_bank_that_is_contradicted_needs_no_more_bets() -> None:
     assert not np.isinf(path[0])
     with pytest.raises(ValueError, match="3 items of 2"):
         bank_path([0.0] * 3, 2)
+
+
+@pytest.mark.parametrize(("losses", "wins", "ties"), [(20, 13, 67), (100, 89, 110)])
+def test_rounding_proves_nothing_at_the_edge_of_the_null(losses: int, wins: int, ties: int) -> None:
+    rng, size, runs = np.random.default_rng(11), losses + wins + ties, 400
+    bank = np.repeat([-1.0, 1.0, 0.0], [losses, wins, ties])
+    drawn = np.array([rng.permutation(bank) for _ in range(runs)])
+    path = bank_path(drawn, size, null_mean=float(bank.mean()))
+    assert not np.isinf(path).any(), "the null is true: nothing contradicts it"
+    false = int((path.max(axis=1) >= math.log(20)).sum())
+    assert stats.binomtest(false, runs, 0.05, alternative="greater").pvalue > 0.01
+
+
+def test_a_large_account_has_a_level() -> None:
+    assert 0 <= reuse_level(0.05, 5000, 2000) < 1e-300

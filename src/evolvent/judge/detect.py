@@ -46,7 +46,7 @@ def canary_path(outcomes: ArrayLike, baseline: ArrayLike, stake: float) -> Float
     Args:
         outcomes: 1 for good, 0 for bad, or between.
         baseline: the rate promised; or, item by item, a concurrent control's outcome on a paired request.
-        stake: as of `fall_stake`.
+        stake: as of `fall_stake`; below 1 where there is a control.
     """
     return np.cumsum(_logs(outcomes, baseline, stake), axis=-1)
 
@@ -64,6 +64,8 @@ def shiryaev_roberts_path(outcomes: ArrayLike, baseline: ArrayLike, stake: float
 def alarm_at(path: ArrayLike, alpha: float) -> NDArray[np.int64]:
     """Items read (from 1) when a path first stands at ``ln(1 / alpha)``; 0 for never. Leading axes are kept."""
     over = np.asarray(path, float) >= np.log(1 / alpha)
+    if not over.shape[-1]:
+        return np.zeros(over.shape[:-1], np.int64)
     return np.where(over.any(axis=-1), over.argmax(axis=-1) + 1, 0)
 
 
@@ -71,9 +73,9 @@ def _logs(outcomes: ArrayLike, baseline: ArrayLike, stake: float) -> Floats:
     x, mu = np.asarray(outcomes, float), np.asarray(baseline, float)
     if x.size and not ((x >= 0) & (x <= 1)).all():
         raise ValueError(f"detector: expected outcomes in [0, 1], got {x.min()} to {x.max()}")
-    reach = float(np.max(1 - mu)) if mu.size else 1.0
-    if not ((mu >= 0) & (mu <= 1)).all() or not 0 < stake * reach < 1:
-        raise ValueError(f"detector: expected 0 < stake < {1 / reach if reach else np.inf:.4g}, got {stake}")
+    reach = 1 - float(mu) if mu.ndim == 0 else 1.0  # what a control will do next is not known beforehand
+    if not ((mu >= 0) & (mu <= 1)).all() or not 0 < stake or stake * reach >= 1:
+        raise ValueError(f"detector: expected a stake above 0 and below 1 / {reach:.4g}, got {stake}")
     return np.log1p(stake * (mu - x))
 
 

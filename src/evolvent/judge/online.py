@@ -40,7 +40,7 @@ def spending(p_values: Sequence[float], alpha: float = 0.05, share: Spend = _sha
 
 
 def lond(p_values: Sequence[float], alpha: float = 0.05, share: Spend = _share) -> Stream:
-    """LOND: expected share of false rejections at most `alpha`; each rejection raises all later levels."""
+    """LOND: expected share of false rejections at most `alpha`, for independent p-values; a rejection raises levels."""
     return _run(p_values, lambda k, times: alpha * share(k) * (len(times) + 1))
 
 
@@ -51,9 +51,11 @@ def lord(p_values: Sequence[float], alpha: float = 0.05, share: Spend = _share, 
         p_values: in order.
         alpha: expected share of false rejections.
         share: spending by test, summing to at most 1.
-        wealth: what it starts with; a tenth of alpha by default.
+        wealth: what it starts with, at most alpha; a tenth of it by default.
     """
     start = alpha / 10 if wealth is None else wealth
+    if not 0 < start <= alpha:
+        raise ValueError(f"lord: expected a wealth above 0 and at most {alpha}, got {start}")
 
     def level(k: int, times: Sequence[int]) -> float:
         earned = [(alpha - start if j == 0 else alpha) * share(k - t) for j, t in enumerate(times)]

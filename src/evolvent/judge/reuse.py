@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,13 +26,15 @@ __all__ = ["ReusedSet", "bank_path", "cluster_means", "reuse_level"]
 Floats = NDArray[np.float64]
 _STAKES = (0.06, 0.12, 0.25, 0.4, 0.6)
 _CAP = 0.95
+_ROUNDING = 1e-9  # sums of decimals: what rounding seems to exclude is possible
 
 
 def reuse_level(alpha: float, questions: int, accepts: int) -> float:
     """Level of each test on a set that answers `questions` questions and says yes at most `accepts` times.
 
-    Only the answers leave the judge, so what is asked k-th can depend on the set through at most
-    ``sum_{j <= accepts} C(questions, j)`` different histories; a union over these costs that factor.
+    Only the answers leave the judge, so what the asker does is a tree that branches at each answer. It has no more
+    places at which a yes can be given than ``sum_{1 <= j <= accepts} C(questions, j)``; a union over these costs that
+    factor.
 
     Args:
         alpha: chance, over the set's whole life, that any yes is false.
@@ -40,7 +43,8 @@ def reuse_level(alpha: float, questions: int, accepts: int) -> float:
     """
     if not 0 < alpha < 1 or not 0 <= accepts <= questions:
         raise ValueError(f"reuse_level: level {alpha}, {accepts} accepts of {questions} questions")
-    return alpha / sum(math.comb(questions, j) for j in range(accepts + 1))
+    histories = sum(math.comb(questions, j) for j in range(accepts + 1))
+    return float(Fraction(alpha) / histories)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,8 @@ def cluster_means(differences: ArrayLike, families: Sequence[Hashable]) -> Float
     """One difference a family, their mean, in the order in which families first appear.
 
     Items of one template stand or fall together; counted singly, they would be taken for more evidence than they are.
+    What is then tested is the mean over families, each with the same weight. Read it only when the families that it
+    holds are complete: another item of a family changes its mean.
 
     Args:
         differences: one a item, in [-1, 1].
@@ -123,7 +129,7 @@ def bank_path(differences: ArrayLike, size: int, null_mean: float = 0.0) -> Floa
         raise ValueError(f"bank_path: {n} items of {size}, expected values in [-1, 1]")
     before = np.cumsum(values, axis=-1) - values
     rest = (size * null_mean - before) / (size - np.arange(n))
-    impossible = np.maximum.accumulate(rest < -1, axis=-1)
+    impossible = np.maximum.accumulate(rest < -1 - _ROUNDING, axis=-1)
     mean = np.clip(rest, -1, 1)
     logs = [
         np.cumsum(np.log1p(np.minimum(stake, _CAP / (1 + np.maximum(mean, -0.99))) * (values - mean)), axis=-1)

@@ -117,7 +117,8 @@ def lower_bound(differences: ArrayLike, alpha: float) -> Floats:
 
     A candidate mean is excluded once the mixture of bets on "more than that" has ever multiplied its stake by
     1 / alpha; the bound is the largest excluded one. Each bet is the same for all candidate means, so a larger mean is
-    always harder to exclude and one test stands for all (no union).
+    always harder to exclude and one test stands for all (no union). The promise is about every bound that is asked for;
+    among those of promotions alone more may err, where most proposals are bad.
 
     Args:
         differences: outcomes along the last axis, so far.
