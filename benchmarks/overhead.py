@@ -96,7 +96,7 @@ class ToyEngine:
     def __init__(self, store: Store) -> None:
         self.store, self.model = store, store.put_tree({"w": b"0"}, "model", {"parameters": 1})
 
-    def run(self, job: Job) -> JobResult:
+    def run(self, job: Job, timeout_s: float | None = None) -> JobResult:
         if job.function.endswith("dev_rollout"):
             rows = [
                 Trace(
