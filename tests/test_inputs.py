@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 import toy_world
 from evolvent.errors import UsageError
-from evolvent.inputs import SEEDS, check_inputs, num_parameters, seed_files
+from evolvent.inputs import SEEDS, check_inputs, num_parameters, plain_lines, seed_files
 from evolvent.plan import CONFIG_NAME, parse
 from evolvent.run import Run
 
@@ -59,3 +60,17 @@ def test_a_bad_line_of_gold_is_named(tmp_path: Path, toy_seed: Path) -> None:
     settings = parse(toy_world.settings(toy_seed, gold=str(gold)), "test")
     with pytest.raises(UsageError, match="line 2: expected"):
         check_inputs(settings, tmp_path)
+
+
+def test_compressed_gold_is_read_before_a_run_begins(tmp_path: Path, toy_seed: Path) -> None:
+    settings = parse(toy_world.settings(toy_seed, gold=str(tmp_path / "gold.jsonl.xz")), "test")
+    packed = lzma.compress(b'{"prompt": "ab>", "answer": "ba"}\n{"prompt": 1}\n')
+    for data, said in ((packed, "line 2: expected"), (packed[:-9], "broken xz"), (packed[:6] + b"no", "broken xz")):
+        (tmp_path / "gold.jsonl.xz").write_bytes(data)
+        with pytest.raises(UsageError, match=said):
+            check_inputs(settings, tmp_path)
+
+
+def test_a_line_ends_at_a_newline_and_nowhere_else() -> None:
+    row = json.dumps({"prompt": "a\u2028b", "answer": "c"}, ensure_ascii=False)
+    assert [json.loads(line) for line in plain_lines(f"{row}\n{row}".encode())] == [json.loads(row)] * 2

@@ -177,3 +177,20 @@ def test_a_standing_check_leaves_the_candidates_budget_alone(tmp_path: Path) -> 
     verdicts = [e.payload["id"] for e in events if e.kind == "verdict"]
     assert verdicts == ["1.0", "1.1", "2.0", "2.1"], "64 of 65 leave room for another that has not begun"
     assert state.spent["problems"] > len(verdicts) * COST["verdict"], "the standing checks were counted in the run"
+
+
+def test_a_version_forced_in_again_after_an_alarm_is_looked_at_before_anything_is_built_upon_it(tmp_path: Path) -> None:
+    whole, _ = session(tmp_path / "whole", {}, alarm=True)
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        session(folder, {}, True, kinds(whole).index("turn.ended") + 1)
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        ledger.acquire()
+        taken_down = [event.payload["from"] for event in ledger.events(kinds={"rolled_back"})][-1]
+        version = next(e.payload for e in ledger.events(kinds={"built"}) if e.payload["version"] == taken_down)
+        plain = {name: version[name] for name in ("id", "version", "candidate", "policy", "parent")}
+        ledger.append("promoted", {**plain, "forced": True, "by": "ada"}, actor="human", key="forced/1")
+    events, state = session(folder, {}, alarm=True)
+    second = kinds(events)[kinds(events).index("promoted", kinds(events).index("turn.ended")) + 1 :]
+    assert second[:4] == ["turn.started", "standing.checked", "rolled_back", "diagnosed"]
+    assert state.champion != taken_down

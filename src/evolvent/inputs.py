@@ -6,6 +6,7 @@ Not here: loading a model (`models/`, in a worker), what becomes of the files (`
 from __future__ import annotations
 
 import json
+import lzma
 import math
 from collections.abc import Mapping
 from importlib import resources
@@ -48,7 +49,7 @@ def seed_files(model: str) -> dict[str, bytes]:
     """A model's files: one shipped with the package, or a local folder.
 
     Raises:
-        UsageError: no such folder, or no safetensors in it.
+        UsageError: no such folder, no safetensors in it, or a file that cannot be read.
     """
     if model in SEEDS:
         shipped = resources.files("evolvent") / "data" / model
@@ -59,7 +60,10 @@ def seed_files(model: str) -> dict[str, bytes]:
     if not (folder / "model.safetensors").is_file():
         hint = "pickled weights are never opened: save with safe_serialization=True"
         raise UsageError(f"model: {folder} holds no model.safetensors; {hint}")
-    return {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()}
+    try:
+        return {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()}
+    except OSError as exc:
+        raise UsageError(f"model: {exc.filename}: cannot be read: {exc.strerror}") from None
 
 
 def num_parameters(files: Mapping[str, bytes]) -> int:
@@ -88,7 +92,7 @@ def gold_bytes(settings: Settings, folder: Path) -> bytes:
     """The seed's own training data: a file of the user's, or what is shipped with the model; empty where there is none.
 
     Raises:
-        UsageError: no such file, or a line of it is not ``{"prompt": text, "answer": text}``.
+        UsageError: no such file, broken xz, or a line of it is not ``{"prompt": text, "answer": text}``.
     """
     if not settings.gold:
         shipped = resources.files("evolvent") / "data" / settings.model / "gold.jsonl.xz"
@@ -98,7 +102,11 @@ def gold_bytes(settings: Settings, folder: Path) -> bytes:
         data = path.read_bytes()
     except OSError:
         raise UsageError(f"gold: no file {path}; expected JSON lines of {{prompt, answer}}") from None
-    for number, line in enumerate(() if data.startswith(XZ) else data.splitlines(), 1):
+    try:
+        lines = plain_lines(data)
+    except (lzma.LZMAError, EOFError):
+        raise UsageError(f"{path}: is a broken xz file; compress it again") from None
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             well = isinstance(row["prompt"], str) and isinstance(row["answer"], str)
@@ -107,3 +115,12 @@ def gold_bytes(settings: Settings, folder: Path) -> bytes:
         if not well and line.strip():
             raise UsageError(f'{path}: line {number}: expected {{"prompt": text, "answer": text}}, got {line[:60]!r}')
     return data
+
+
+def plain_lines(data: bytes) -> list[bytes]:
+    """Lines of a data file, plain or xz.
+
+    Raises:
+        LZMAError: it begins like xz and is none.
+    """
+    return (lzma.decompress(data) if data.startswith(XZ) else data).splitlines()

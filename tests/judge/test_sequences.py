@@ -69,6 +69,12 @@ def test_a_lower_bound_rarely_exceeds_the_mean_and_comes_near(gain: float, disco
     assert (lower_bound(values[:, :700], alpha) <= bounds + 1e-9).all(), "more items never take a bound back"
 
 
+@pytest.mark.parametrize("successes", [0, 1])
+def test_ends_that_were_not_tested_are_not_claimed(successes: int) -> None:
+    assert bernoulli_sequence(successes, 50, tuned_for=50)[0] == 0.0
+    assert bernoulli_sequence(50 - successes, 50, tuned_for=50)[1] == 1.0
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="in \\[-1, 1\\]"):
         lower_bound([0.0, 2.0], 0.05)

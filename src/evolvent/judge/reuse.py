@@ -34,7 +34,7 @@ def reuse_level(alpha: float, questions: int, accepts: int) -> float:
 
     Only the answers leave the judge, so what the asker does is a tree that branches at each answer. It has no more
     places at which a yes can be given than ``sum_{1 <= j <= accepts} C(questions, j)``; a union over these costs that
-    factor.
+    factor. One more is charged, for j = 0, so that a set that may never say yes has a level too.
 
     Args:
         alpha: chance, over the set's whole life, that any yes is false.

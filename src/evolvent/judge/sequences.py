@@ -109,7 +109,9 @@ def bernoulli_sequence(successes: int, trials: int, *, tuned_for: int, alpha: fl
             beta_binomial_mixture(total, spread * trials, spread * tuned_for, p, 1 - p, one_sided=False) >= needed
         )
 
-    return _edge(excluded, rate, 0.0), _edge(excluded, rate, 1.0)
+    low, high = _edge(excluded, rate, 0.0), _edge(excluded, rate, 1.0)
+    # What lies within `_SMALLEST` of an end was not tested, so it is not claimed to be excluded.
+    return 0.0 if low <= 2 * _SMALLEST else low, 1.0 if high >= 1 - 2 * _SMALLEST else high
 
 
 def lower_bound(differences: ArrayLike, alpha: float) -> Floats:

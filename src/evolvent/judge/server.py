@@ -149,7 +149,7 @@ class JudgeServer:
                 break
             draws.extend(min(still_open, key=lambda stage: stage.num_items).pair)
             stages = standing_stages(question, draws.outcomes)
-            self._tell(draws, sorted(stages, key=lambda stage: stage.shortfall)[:1])  # nearest to an alarm
+            self._tell(draws, min(_looked_at(stages), key=_shortfall, default=None))  # the nearest to an alarm
             alarm = any(stage.outcome == "inferior" for stage in stages)
         answer = {"alarm": alarm, "isolation": self._bench.isolation}
         return self._folder.save(key, self._evidence(draws, answer, stages, ""), answer)
@@ -209,18 +209,16 @@ class JudgeServer:
             if ruling.decision is not None:
                 return ruling.decision, ruling.reason, ruling.stages
             assert ruling.draw is not None, "a ruling decides or draws"
-            self._tell(draws, ruling.stages)
+            self._tell(draws, max(_looked_at(ruling.stages), key=_shortfall, default=None))  # the most doubtful
             draws.extend(ruling.draw)
 
-    def _tell(self, draws: _Draws, stages: Sequence[Stage]) -> None:
-        """For people: problems drawn so far, and the open test in most doubt with its evidence against its threshold.
+    def _tell(self, draws: _Draws, stage: Stage | None) -> None:
+        """For people: problems drawn so far, and the test in question with its evidence against its threshold.
 
         An e-process may be looked at any time, and a slot that is open is finished with the same items whoever looked.
         """
-        doubtful = [stage for stage in stages if stage.outcome == "open" and stage.num_items]
         fields: Json = {"items": draws.items_by_skill()}
-        if doubtful:
-            stage = max(doubtful, key=lambda stage: stage.shortfall)
+        if stage is not None:
             plain = _stage_plain(stage)
             fields["test"] = {name: plain[name] for name in ("name", "skill", "against", "threshold_log_e")}
             fields["test"]["path"] = plain["path"][-1:]
@@ -338,6 +336,14 @@ def _close_the_shutters() -> bytes | None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     text = os.environ.pop(SECRET_VARIABLE, "")
     return bytes.fromhex(text) if text else None
+
+
+def _looked_at(stages: Sequence[Stage]) -> list[Stage]:
+    return [stage for stage in stages if stage.outcome == "open" and stage.num_items]
+
+
+def _shortfall(stage: Stage) -> float:
+    return stage.shortfall
 
 
 def _stage_plain(stage: Stage) -> Json:

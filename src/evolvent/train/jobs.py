@@ -6,13 +6,13 @@ A data artifact is JSON lines of ``{"prompt": ..., "answer": ...}``. Not here: w
 from __future__ import annotations
 
 import json
-import lzma
 import random
 
 import torch
 
 from evolvent.budget import afford
 from evolvent.errors import JobFailed
+from evolvent.inputs import plain_lines
 from evolvent.jobs import JobContext
 from evolvent.models.files import from_files, num_parameters, to_files, tokenizer_files
 from evolvent.store import Store
@@ -25,10 +25,7 @@ GOLD = "gold"
 
 def read_examples(store: Store, name: str) -> list[Example]:
     """The examples of a data artifact (JSON lines, plain or xz)."""
-    data = store.get_bytes(name)
-    if data.startswith(b"\xfd7zXZ"):
-        data = lzma.decompress(data)
-    rows = (json.loads(line) for line in data.decode().splitlines() if line.strip())
+    rows = (json.loads(line) for line in plain_lines(store.get_bytes(name)) if line.strip())
     return [Example(str(row["prompt"]), str(row["answer"])) for row in rows]
 
 
