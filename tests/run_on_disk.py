@@ -200,8 +200,10 @@ class RunOnDisk:
                 number=1, reference=self.candidates["good"], champion=self.candidates["planted"],
                 protected=self.protected(), alpha=level, max_items=self.settings.plan.max_items,
             )  # fmt: skip
-            answer = self.judge.standing(check)
             who = {"champion": self.versions["planted"], "reference": self.versions["good"]}
+            asked = {"turn": 2, "number": 1, **who, "question": check.plain()}
+            self.add("standing.opened", "check/opened", asked, "standing")
+            answer = self.judge.standing(check)
             said = {"turn": 2, "number": 1, **who, "alpha": level, "problems": 64, **answer}
             self.add("standing.checked", "check", said, "standing")
             back = {

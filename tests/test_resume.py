@@ -58,10 +58,16 @@ class Dev:
 
 
 class Judge:
-    def __init__(self, alarm: bool) -> None:
-        self.alarm = alarm
+    """Answers at once, and like the real one takes one question under one number."""
+
+    def __init__(self, alarm: bool, taken: dict[str, Any] | None = None) -> None:
+        self.alarm, self.taken = alarm, {} if taken is None else taken
+
+    def take(self, place: str, question: Any) -> None:
+        assert self.taken.setdefault(place, question) == question, f"{place} was opened for another question"
 
     def decide(self, question: Question) -> Verdict:
+        self.take(f"slot {question.slot}", question)
         return Verdict(
             slot=question.slot, candidate=Candidate(**question.candidate).hash, decision=Decision.ACCEPT,
             reason="superior", evidence="e", isolation="kernel",
@@ -71,6 +77,7 @@ class Judge:
         return {"items": {"easy": COST["verdict"]}, "tokens": 100}
 
     def standing(self, question: StandingQuestion) -> dict[str, Any]:
+        self.take(f"check {question.number}", question)
         return {"alarm": self.alarm, "isolation": "kernel", "evidence": "e"}
 
 
@@ -83,7 +90,9 @@ class InTurn:
         return [Idea(operator=s.name, params={}, diagnosis=None, predicted_points=1.0) for s in specs[:count]]
 
 
-def session(folder: Path, budget: dict[str, Any], alarm: bool, kill_at: int = 0) -> tuple[list[Event], State]:
+def session(
+    folder: Path, budget: dict[str, Any], alarm: bool, kill_at: int = 0, taken: dict[str, Any] | None = None
+) -> tuple[list[Event], State]:
     """Start or resume and work for two turns, as `Run.go` does; killed after so many new events if asked."""
     settings = plan.parse(
         {
@@ -106,7 +115,7 @@ def session(folder: Path, budget: dict[str, Any], alarm: bool, kill_at: int = 0)
         for event in ledger.events():
             state.apply(event)
         loop = Loop(
-            ledger=ledger, store=store, engine=SimpleNamespace(run=print), judge=Judge(alarm),  # type: ignore[arg-type]
+            ledger=ledger, store=store, engine=SimpleNamespace(run=print), judge=Judge(alarm, taken),  # type: ignore[arg-type]
             settings=settings, operators={"paid": Change("paid", COST["build"]), "free": Change("free", 0)},
             proposer=InTurn(), state=state, gold="", dev=Dev(store), max_new_tokens=5,  # type: ignore[arg-type]
             on_event=watch,
@@ -150,9 +159,10 @@ def test_killed_after_any_event_it_ends_with_the_same_events(
     expected = [event.content_hash for event in whole]
     for kill_at in range(1, len(whole) + 1):
         folder = tmp_path / str(kill_at)
+        taken: dict[str, Any] = {}
         with pytest.raises(Killed):
-            session(folder, budget, alarm, kill_at)
-        again, _ = session(folder, budget, alarm)
+            session(folder, budget, alarm, kill_at, taken)
+        again, _ = session(folder, budget, alarm, taken=taken)
         assert [event.content_hash for event in again] == expected, f"killed after {whole[kill_at - 1].key}"
 
 
@@ -192,5 +202,36 @@ def test_a_version_forced_in_again_after_an_alarm_is_looked_at_before_anything_i
         ledger.append("promoted", {**plain, "forced": True, "by": "ada"}, actor="human", key="forced/1")
     events, state = session(folder, {}, alarm=True)
     second = kinds(events)[kinds(events).index("promoted", kinds(events).index("turn.ended")) + 1 :]
-    assert second[:4] == ["turn.started", "standing.checked", "rolled_back", "diagnosed"]
+    assert second[:4] == ["turn.started", "standing.opened", "standing.checked", "rolled_back"]
     assert state.champion != taken_down
+
+
+@pytest.mark.parametrize("alarm", [False, True])
+def test_a_person_who_acts_while_a_check_is_open_changes_neither_question_nor_answer(
+    alarm: bool, tmp_path: Path
+) -> None:
+    whole, _ = session(tmp_path / "whole", {}, alarm)
+    taken: dict[str, Any] = {}
+    opened = kinds(whole).index("standing.opened") + 1
+    with pytest.raises(Killed):
+        session(tmp_path / "run", {}, alarm, opened, taken)
+    with Ledger.open(tmp_path / "run" / "ledger.sqlite") as ledger:
+        ledger.acquire()
+        built = [event.payload for event in ledger.events(kinds={"built"})]
+        champion = [event.payload["version"] for event in ledger.events(kinds={"promoted"})][-1]
+        other = next(p for p in built if p["version"] != champion)
+        forced = {
+            "id": other["id"], "version": other["version"], "parent": champion, "forced": True, "by": "ada", "plan": "",
+            "clause": "person", "reason": "a hurry", "objection": "", "evidence": "", "candidate": other["candidate"],
+            "policy": {},
+        }  # fmt: skip
+        ledger.append("promoted", forced, actor="human", key="forced/1")
+    events, state = session(tmp_path / "run", {}, alarm, taken=taken)
+    checks = [event.payload for event in events if event.kind == "standing.checked"]
+    by_number = {c["number"]: c["champion"] for c in checks}
+    assert sorted(by_number) == list(range(1, len(checks) + 1)), "each number once"
+    assert by_number[1] == champion, "it is finished as it was opened"
+    assert other["version"] in by_number.values(), "and the forced one is looked at too"
+    back = [event.payload["from"] for event in events if event.kind == "rolled_back"]
+    assert (other["version"] in back) == alarm
+    assert state.turn == 2

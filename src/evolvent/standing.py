@@ -75,7 +75,7 @@ class Desk(Protocol):
 def before_turn(desk: Desk, turn: int) -> None:
     """Look at a champion that nobody certified, before anything is built upon it."""
     s, key = desk.state, f"{turn}/standing/before"
-    if desk.ledger.get(key) is not None or s.champion not in (s.certified, s.standing_of):
+    if _begun(desk, key) or s.champion not in (s.certified, s.standing_of):
         check(desk, turn, key)
 
 
@@ -83,37 +83,60 @@ def after_turn(desk: Desk, turn: int) -> None:
     """Look at a champion that is new, or that was not looked at for some turns."""
     s, key = desk.state, f"{turn}/standing"
     due = s.champion != s.standing_of or turn - s.standing_at >= STANDING_EVERY
-    if desk.ledger.get(key) is not None or (s.champion != s.seed and due):
+    if _begun(desk, key) or (s.champion != s.seed and due):
         check(desk, turn, key)
 
 
 def settle(desk: Desk, turn: int) -> None:
     """Carry out what an alarm before an interruption demands: it costs nothing, and no budget may stand against it."""
     for key in (f"{turn}/standing/before", f"{turn}/standing"):
-        if desk.ledger.get(key) is not None:
-            check(desk, turn, key)
+        if (event := desk.ledger.get(key)) is not None:
+            _follow(desk, key, event.payload)
+
+
+def _opening(key: str) -> str:
+    """Key of the event that commits the question of the check `key`."""
+    return f"{key}/opened"
+
+
+def _begun(desk: Desk, key: str) -> bool:
+    return desk.ledger.get(_opening(key)) is not None
 
 
 def check(desk: Desk, turn: int, key: str) -> bool:
     """Check the champion now, once for each key; returns whether there was an alarm."""
 
-    def work() -> Payload:
+    def commitment() -> Payload:
         question, reference = standing_question(desk.state, desk.settings.plan, desk.max_new_tokens)
-        desk.on_stage("standing", {"champion": desk.state.champion, "reference": reference})
+        return {
+            "turn": turn, "number": question.number, "champion": desk.state.champion, "reference": reference,
+            "question": question.plain(),
+        }  # fmt: skip
+
+    # Committed before it is asked: a person may act while the judge is at work, and the question stays what it was.
+    opened = desk.once("standing.opened", _opening(key), commitment, actor="standing")
+
+    def work() -> Payload:
+        question = StandingQuestion.from_plain(opened["question"])
+        desk.on_stage("standing", {"champion": opened["champion"], "reference": opened["reference"]})
         answer = desk.judge.standing(question)
         evidence = desk.judge.evidence(answer["evidence"])
         return {
-            "turn": turn, "number": question.number, "champion": desk.state.champion, "reference": reference,
+            **{name: opened[name] for name in ("turn", "number", "champion", "reference")},
             "alpha": question.alpha, "alarm": answer["alarm"], "evidence": answer["evidence"],
             "isolation": answer["isolation"], "problems": sum(int(n) for n in evidence["items"].values()),
             "tokens": int(evidence["tokens"]),
         }  # fmt: skip
 
     checked = desk.once("standing.checked", key, work, actor="standing")
+    _follow(desk, key, checked)
+    return bool(checked["alarm"])
+
+
+def _follow(desk: Desk, key: str, checked: Payload) -> None:
     # A person may have changed the champion between alarm and rollback; the alarm does not speak of the new one.
     if checked["alarm"] and checked["champion"] == desk.state.champion:
         desk.once("rolled_back", f"{key}/rolled_back", lambda: _rollback(desk.state, checked), actor="standing")
-    return bool(checked["alarm"])
 
 
 def _rollback(state: State, checked: Payload) -> Payload:

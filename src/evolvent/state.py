@@ -35,7 +35,7 @@ class State:
         versions: plain form of the versions above and of this turn's.
         slots: slots opened so far; spending of the error budget follows it.
         promotions: promotions by the gate.
-        standing: number of standing checks; `standing_at`: turn of the last; `standing_of`: version it looked at.
+        standing: number of standing checks opened; `standing_at`: turn of the last; `standing_of`: version it looked at.
         effects: what operators were worth.
         barred: fingerprints of ideas that make no sense under this champion.
         pool: data artifacts gathered, oldest first, the newest few.
@@ -182,8 +182,11 @@ class State:
             # It was looked at, and costs nothing to build: nothing but the champion can change its worth.
             self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
 
+    def _on_standing_opened(self, p: dict[str, Any]) -> None:
+        self.standing = p["number"]
+
     def _on_standing_checked(self, p: dict[str, Any]) -> None:
-        self.standing, self.standing_at, self.standing_of = p["number"], p["turn"], p["champion"]
+        self.standing_at, self.standing_of = p["turn"], p["champion"]
 
     def _on_rolled_back(self, p: dict[str, Any]) -> None:
         self.champion = p["to"]

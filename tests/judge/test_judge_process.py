@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evolvent.errors import SandboxError, StoreError, UsageError
+from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
 from evolvent.judge import JudgeClient, Protected, Question, SealedQuestion, StandingQuestion
 from evolvent.judge.bench import Bench, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
@@ -141,10 +142,10 @@ def test_progress_tells_problems_drawn_and_the_test_in_doubt(world: World) -> No
 
 
 def test_standing_and_sealed(world: World, client: JudgeClient) -> None:
-    def standing(chain: int) -> dict[str, Any]:
+    def standing(number: int, chain: int) -> dict[str, Any]:
         return client.standing(
             StandingQuestion(
-                number=1,
+                number=number,
                 reference=world.version(60, 70),
                 champion=world.version(75, chain),
                 protected=PROTECTED,
@@ -153,8 +154,8 @@ def test_standing_and_sealed(world: World, client: JudgeClient) -> None:
             )
         )
 
-    assert standing(50)["alarm"] is True
-    assert standing(70)["alarm"] is False
+    assert standing(1, 50)["alarm"] is True
+    assert standing(2, 70)["alarm"] is False
     sealed = SealedQuestion(
         seed_candidate=world.version(60, 70), champion=world.version(75, 60), counts={"single": 100, "chain": 70}
     )
@@ -172,6 +173,19 @@ def test_standing_and_sealed(world: World, client: JudgeClient) -> None:
     assert (row["wins"], row["losses"], row["champion_tokens"]) == (0, 0, row["seed_tokens"])
 
 
+def test_a_place_takes_one_question_ever(world: World) -> None:
+    first, second = world.question(world.version(60, 70)), world.question(world.version(75, 70))
+    with world.client() as judge:
+        verdict = judge.decide(first)
+        with pytest.raises(GateRefused, match="slot-1 was opened for another question"):
+            judge.decide(second)
+    with world.client() as restarted:  # nor does a restart, or a harsher level, buy another look
+        for again in (second, replace(first, alpha_sup="0.04")):
+            with pytest.raises(GateRefused, match="slot-1"):
+                restarted.decide(again)
+        assert restarted.decide(first) == verdict
+
+
 def test_errors_come_back_as_themselves(world: World, client: JudgeClient) -> None:
     absent = {**world.version(75, 70), "model": "ef" * 32}
     with pytest.raises(StoreError, match="not in the store"):
@@ -180,7 +194,7 @@ def test_errors_come_back_as_themselves(world: World, client: JudgeClient) -> No
         client.evidence("../secret")
     with pytest.raises(StoreError, match="missing or was altered"):
         client.evidence("0" * 64)
-    assert client.decide(world.question(world.version(75, 70))).decision is Decision.ACCEPT
+    assert client.decide(world.question(world.version(75, 70), slot=2)).decision is Decision.ACCEPT
 
 
 def test_altered_evidence_is_found(world: World, client: JudgeClient) -> None:

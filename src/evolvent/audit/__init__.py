@@ -107,6 +107,7 @@ class _Walk:
         self.built: dict[str, str] = {}
         self.slots: dict[str, Json] = {}
         self.verdicts: dict[str, Json] = {}
+        self.checks: list[Json] = []
         self.last_check: Json = {}
         self.sealed: Json | None = None
         self.certified_ever: set[str] = set()
@@ -120,6 +121,7 @@ class _Walk:
             "slot.opened": self._slot,
             "verdict": self._verdict,
             "promoted": self._promoted,
+            "standing.opened": self._standing_opened,
             "standing.checked": self._standing,
             "rolled_back": self._rolled_back,
             "sealed.opened": self._sealed_opened,
@@ -289,28 +291,36 @@ class _Walk:
             self.certified = p["version"]
             self.certified_ever.add(p["version"])
 
-    def _standing(self, p: Json, where: str) -> None:
-        self.findings.count("standing checks")
-        plan, expect = self.plan, self.findings.expect
-        self.last_check = p
+    def _standing_opened(self, p: Json, where: str) -> None:
+        plan, expect, question = self.plan, self.findings.expect, p["question"]
         limit = Fraction(plan["alpha_standing"]) * share(p["number"], plan["first_epoch_slots"])
-        level = Fraction(p["alpha"])
+        level = Fraction(question["alpha"])
         expect(
             level <= limit * (1 + Fraction(1, 10**5)), f"{where}: alpha {float(level):.6g} is above {float(limit):.6g}"
         )
         self._spend("alpha_standing", level, where)
+        expect(p["number"] == question["number"] == len(self.checks) + 1, f"{where}: out of order")
         reference = self.seed if self.champion == self.certified else self.certified
         expect(p["champion"] == self.champion, f"{where}: not of the champion")
         expect(p["reference"] == reference, f"{where}: held against the wrong version")
-        path = self.folder / f"{p['evidence']}.json"
-        question = json.loads(path.read_bytes())["question"] if path.is_file() else {}
+        self._check_margins(question, where)
+        for name in ("champion", "reference"):
+            expect(question[name] == self.candidates.get(p[name]), f"{where}: the question is of another {name}")
+        self.checks.append(p)
+
+    def _standing(self, p: Json, where: str) -> None:
+        self.findings.count("standing checks")
+        self.last_check, expect = p, self.findings.expect
+        opened = next((check for check in self.checks if check["number"] == p["number"]), None)
+        expect(opened is not None, f"{where}: was not opened")
+        if opened is None:
+            return
+        question = opened["question"]
+        same = all(p[name] == opened[name] for name in ("champion", "reference")) and p["alpha"] == question["alpha"]
+        expect(same, f"{where}: not what was opened")
         proof = self._evidence(p["evidence"], question, where)
         if proof is None:
             return
-        self._check_margins(question, where)
-        for name in ("champion", "reference"):
-            expect(question[name] == self.candidates.get(p[name]), f"{where}: the evidence is of another {name}")
-        expect(question["alpha"] == p["alpha"] and question["number"] == p["number"], f"{where}: of another check")
         stages = standing_stages(question)
         outcomes = [self._stage(proof, test, where) for test in stages]
         self._same_names(proof, stages, where)

@@ -1,7 +1,9 @@
-"""The judge's own folder: its secret, the evidence, and the answers given.
+"""The judge's own folder: its secret, the questions taken, the evidence, and the answers given.
 
-Evidence lies under its hash, an answer under its question, each written durably before it is told. The folder has mode
-0700, and the rollout worker must prove that it cannot read it.
+A place (a slot, a standing check, a champion's sealed problems) takes one question, ever, and is taken durably before
+its first item is drawn: so nobody asks twice at one price, whatever the asker's ledger says. Evidence lies under its
+hash, an answer under its question, each written before it is told. The folder has mode 0700, and the rollout worker
+must prove that it cannot read it.
 
 Not here: who may ask for evidence, and when (the loop opens it after the verdict).
 """
@@ -13,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evolvent.errors import SandboxError, StoreError, UsageError
+from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
 from evolvent.store import write_atomic
 from evolvent.types import canonical_json, sha256_hex
 
@@ -38,10 +40,25 @@ class JudgeFolder:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)
-        for name in ("evidence", "answers"):
+        for name in ("evidence", "answers", "places"):
             (root / name).mkdir(exist_ok=True)
         self.secret = secret or self._own_secret()
         self.commitment = sha256_hex(self.secret)
+
+    def take(self, place: str, question_key: str) -> None:
+        """Take a place for a question, or find that the question has it.
+
+        Raises:
+            GateRefused: another question has it.
+        """
+        path = self.root / "places" / place
+        if not path.exists():
+            write_atomic(path, question_key.encode())
+        if path.read_text(encoding="ascii") != question_key:
+            raise GateRefused(
+                f"judge: {place} was opened for another question; each question takes a place of its own, "
+                f"and a run whose ledger was changed or restored is not judged any further"
+            )
 
     def save(self, question_key: str, evidence: Json, answer: Json) -> Json:
         """Keep the evidence under its hash, then the answer under its question; returns the answer with the hash."""

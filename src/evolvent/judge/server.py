@@ -107,7 +107,7 @@ class JudgeServer:
 
     def decide(self, question: Question) -> Json:
         """Decision, reason, evidence hash and isolation for a candidate."""
-        stored, key = self._stored("decide", question.plain())
+        stored, key = self._stored("decide", question.plain(), f"slot-{question.slot}")
         if stored is not None:
             return stored
         self._bench.clear(keep=(question.incumbent, question.anchor))
@@ -135,7 +135,7 @@ class JudgeServer:
 
     def standing(self, question: StandingQuestion) -> Json:
         """Whether the champion has become worse than the reference, with the evidence's hash."""
-        stored, key = self._stored("standing", question.plain())
+        stored, key = self._stored("standing", question.plain(), f"standing-{question.number}")
         if stored is not None:
             return stored
         self._bench.clear(keep=(question.champion, question.reference))
@@ -156,7 +156,7 @@ class JudgeServer:
 
     def sealed(self, question: SealedQuestion) -> Json:
         """Counts of seed and champion on the sealed split, by skill."""
-        stored, key = self._stored("sealed", question.plain())
+        stored, key = self._stored("sealed", question.plain(), f"sealed-{_version(question.champion)}")
         if stored is not None:
             return stored
         self._bench.clear(keep=(question.champion,))
@@ -239,9 +239,11 @@ class JudgeServer:
             outcomes={},
         )
 
-    def _stored(self, kind: str, question: Json) -> tuple[Json | None, str]:
+    def _stored(self, kind: str, question: Json, place: str) -> tuple[Json | None, str]:
+        """The answer given before, if any, and the question's key; its place is taken from now on."""
         labels = {"kind": kind, "task": self._task_name, "commitment": self._folder.commitment}
         key = content_hash({**labels, "question": question})
+        self._folder.take(place, key)
         return self._folder.answer(key), key
 
     def _evidence(self, draws: _Draws, answer: Json, stages: tuple[Stage, ...], error: str) -> Json:
