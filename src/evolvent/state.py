@@ -35,7 +35,7 @@ class State:
         versions: plain form of the versions above and of this turn's.
         slots: slots opened so far; spending of the error budget follows it.
         promotions: promotions by the gate.
-        standing: number of standing checks opened; `standing_at`: turn of the last; `standing_of`: version it looked at.
+        standing: standing checks opened; `standing_at`: turn of the last; `standing_of`: version it looked at.
         effects: what operators were worth.
         barred: fingerprints of ideas that make no sense under this champion.
         pool: data artifacts gathered, oldest first, the newest few.
