@@ -168,7 +168,7 @@ def test_i1_what_follows_from_an_alarm_is_done_also_when_it_took_the_last_of_the
     budget = Budget("run", limits)
     budget.charge(**loop.state.spent)
     object.__setattr__(loop, "budget", budget)
-    loop.once("standing.checked", f"{turn}/standing", lambda: alarm, actor="standing")
+    loop.once("standing.checked", f"{turn}/standing/after/{champion[:16]}", lambda: alarm, actor="standing")
     with pytest.raises(BudgetSpent, match="problems"):
         loop.turn()
     assert loop.state.champion == loop.state.seed != champion

@@ -189,49 +189,84 @@ def test_a_standing_check_leaves_the_candidates_budget_alone(tmp_path: Path) -> 
     assert state.spent["problems"] > len(verdicts) * COST["verdict"], "the standing checks were counted in the run"
 
 
-def test_a_version_forced_in_again_after_an_alarm_is_looked_at_before_anything_is_built_upon_it(tmp_path: Path) -> None:
-    whole, _ = session(tmp_path / "whole", {}, alarm=True)
-    folder = tmp_path / "run"
-    with pytest.raises(Killed):
-        session(folder, {}, True, kinds(whole).index("turn.ended") + 1)
+def forced(folder: Path, version: dict[str, Any], parent: str) -> None:
+    """A person's promotion of a built version, beside the loop."""
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         ledger.acquire()
-        taken_down = [event.payload["from"] for event in ledger.events(kinds={"rolled_back"})][-1]
-        version = next(e.payload for e in ledger.events(kinds={"built"}) if e.payload["version"] == taken_down)
-        plain = {name: version[name] for name in ("id", "version", "candidate", "policy", "parent")}
-        ledger.append("promoted", {**plain, "forced": True, "by": "ada"}, actor="human", key="forced/1")
-    events, state = session(folder, {}, alarm=True)
-    second = kinds(events)[kinds(events).index("promoted", kinds(events).index("turn.ended")) + 1 :]
-    assert second[:4] == ["turn.started", "standing.opened", "standing.checked", "rolled_back"]
-    assert state.champion != taken_down
+        plain = {
+            "id": version["id"], "version": version["version"], "parent": parent, "forced": True, "by": "ada",
+            "plan": "", "clause": "person", "reason": "a hurry", "objection": "", "evidence": "", "policy": {},
+            "candidate": version["candidate"],
+        }  # fmt: skip
+        ledger.append("promoted", plain, actor="human", key=f"forced/{ledger.head()[0]}")
+
+
+def went_back(folder: Path, version: dict[str, Any], parent: str, certified: str) -> None:
+    """A person's rollback to the seed."""
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        ledger.acquire()
+        plain = {
+            "from": parent, "to": version["version"], "by": "ada", "certified": certified, "reason": "a hurry",
+            "candidate": version["candidate"], "policy": {},
+        }  # fmt: skip
+        ledger.append("rolled_back", plain, actor="human", key=f"rollback/{ledger.head()[0]}")
 
 
 @pytest.mark.parametrize("alarm", [False, True])
-def test_a_person_who_acts_while_a_check_is_open_changes_neither_question_nor_answer(
-    alarm: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("at", ["standing.opened", "standing.checked"])
+def test_a_person_who_acts_while_a_check_goes_on(at: str, alarm: bool, tmp_path: Path) -> None:
     whole, _ = session(tmp_path / "whole", {}, alarm)
-    taken: dict[str, Any] = {}
-    opened = kinds(whole).index("standing.opened") + 1
+    folder, taken = tmp_path / "run", dict[str, Any]()
     with pytest.raises(Killed):
-        session(tmp_path / "run", {}, alarm, opened, taken)
-    with Ledger.open(tmp_path / "run" / "ledger.sqlite") as ledger:
-        ledger.acquire()
-        built = [event.payload for event in ledger.events(kinds={"built"})]
-        champion = [event.payload["version"] for event in ledger.events(kinds={"promoted"})][-1]
-        other = next(p for p in built if p["version"] != champion)
-        forced = {
-            "id": other["id"], "version": other["version"], "parent": champion, "forced": True, "by": "ada", "plan": "",
-            "clause": "person", "reason": "a hurry", "objection": "", "evidence": "", "candidate": other["candidate"],
-            "policy": {},
-        }  # fmt: skip
-        ledger.append("promoted", forced, actor="human", key="forced/1")
-    events, state = session(tmp_path / "run", {}, alarm, taken=taken)
+        session(folder, {}, alarm, kinds(whole).index(at) + 1, taken)
+    before, _ = read(folder)
+    champion = [event.payload["version"] for event in before if event.kind == "promoted"][-1]
+    other = next(e.payload for e in before if e.kind == "built" and e.payload["version"] != champion)
+    forced(folder, other, champion)
+    events, state = session(folder, {}, alarm, taken=taken)
+    opened = [event.payload for event in events if event.kind == "standing.opened"]
+    assert [p["number"] for p in opened] == list(range(1, len(opened) + 1)), "each number once"
     checks = [event.payload for event in events if event.kind == "standing.checked"]
-    by_number = {c["number"]: c["champion"] for c in checks}
-    assert sorted(by_number) == list(range(1, len(checks) + 1)), "each number once"
-    assert by_number[1] == champion, "it is finished as it was opened"
-    assert other["version"] in by_number.values(), "and the forced one is looked at too"
-    back = [event.payload["from"] for event in events if event.kind == "rolled_back"]
-    assert (other["version"] in back) == alarm
+    assert other["version"] in {c["champion"] for c in checks}, "the forced one is looked at too"
+    for back in (event.payload for event in events if event.kind == "rolled_back"):
+        said = [c for c in checks if c["alarm"] and (c["champion"], c["reference"]) == (back["from"], back["to"])]
+        assert said, "each rollback follows from an alarm of its own"
     assert state.turn == 2
+
+
+def test_a_check_of_a_version_that_a_person_left_is_not_asked_again(tmp_path: Path) -> None:
+    """As after a version that fells the judge's worker: the way out is a rollback, and it must lead out."""
+    whole, _ = session(tmp_path / "whole", {}, alarm=False)
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        session(folder, {}, False, kinds(whole).index("standing.opened") + 1)
+    before, _ = read(folder)
+    seed = next(event.payload for event in before if event.kind == "seed.imported")
+    champion = [event.payload["version"] for event in before if event.kind == "promoted"][-1]
+    went_back(folder, seed, champion, seed["version"])
+    events, state = session(folder, {}, alarm=False)
+    assert champion not in {e.payload["champion"] for e in events if e.kind == "standing.checked"}
+    assert state.turn == 2
+
+
+def read(folder: Path) -> tuple[list[Event], State]:
+    """What lies there."""
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        events, state = list(ledger.events()), State()
+    for event in events:
+        state.apply(event)
+    return events, state
+
+
+def test_a_version_forced_in_again_after_an_alarm_is_looked_at_before_anything_is_built_upon_it(tmp_path: Path) -> None:
+    whole, _ = session(tmp_path / "whole", {}, alarm=True)
+    folder, taken = tmp_path / "run", dict[str, Any]()
+    with pytest.raises(Killed):
+        session(folder, {}, True, kinds(whole).index("turn.ended") + 1, taken)
+    before, _ = read(folder)
+    taken_down = [event.payload["from"] for event in before if event.kind == "rolled_back"][-1]
+    forced(folder, next(e.payload for e in before if e.kind == "built" and e.payload["version"] == taken_down), "")
+    events, state = session(folder, {}, alarm=True, taken=taken)
+    second = kinds(events)[kinds(events).index("promoted", kinds(events).index("turn.ended")) + 1 :]
+    assert second[:4] == ["turn.started", "standing.opened", "standing.checked", "rolled_back"]
+    assert state.champion != taken_down

@@ -74,14 +74,14 @@ class Desk(Protocol):
 
 def before_turn(desk: Desk, turn: int) -> None:
     """Look at a champion that nobody certified, before anything is built upon it."""
-    s, key = desk.state, f"{turn}/standing/before"
+    s, key = desk.state, _key(desk, turn, "before")
     if _begun(desk, key) or s.champion not in (s.certified, s.standing_of):
         check(desk, turn, key)
 
 
 def after_turn(desk: Desk, turn: int) -> None:
     """Look at a champion that is new, or that was not looked at for some turns."""
-    s, key = desk.state, f"{turn}/standing"
+    s, key = desk.state, _key(desk, turn, "after")
     due = s.champion != s.standing_of or turn - s.standing_at >= STANDING_EVERY
     if _begun(desk, key) or (s.champion != s.seed and due):
         check(desk, turn, key)
@@ -89,9 +89,15 @@ def after_turn(desk: Desk, turn: int) -> None:
 
 def settle(desk: Desk, turn: int) -> None:
     """Carry out what an alarm before an interruption demands: it costs nothing, and no budget may stand against it."""
-    for key in (f"{turn}/standing/before", f"{turn}/standing"):
+    for when in ("before", "after"):
+        key = _key(desk, turn, when)
         if (event := desk.ledger.get(key)) is not None:
             _follow(desk, key, event.payload)
+
+
+def _key(desk: Desk, turn: int, when: str) -> str:
+    """A check is of one champion: a person who puts another in its place ends it, and the other has its own."""
+    return f"{turn}/standing/{when}/{desk.state.champion[:16]}"
 
 
 def _opening(key: str) -> str:
@@ -134,8 +140,14 @@ def check(desk: Desk, turn: int, key: str) -> bool:
 
 
 def _follow(desk: Desk, key: str, checked: Payload) -> None:
-    # A person may have changed the champion between alarm and rollback; the alarm does not speak of the new one.
-    if checked["alarm"] and checked["champion"] == desk.state.champion:
+    """Roll back, if the alarm is of the present champion and what it fell behind is still what it must not fall behind.
+
+    Otherwise a person acted in between, and the next check decides.
+    """
+    if not checked["alarm"] or checked["champion"] != desk.state.champion:
+        return
+    _, reference = standing_question(desk.state, desk.settings.plan, desk.max_new_tokens)
+    if checked["reference"] == reference:
         desk.once("rolled_back", f"{key}/rolled_back", lambda: _rollback(desk.state, checked), actor="standing")
 
 

@@ -32,6 +32,7 @@ __all__ = ["Findings", "audit"]
 
 Json = Mapping[str, Any]
 
+_BETA = "0.1"  # level at which a test gives up; part of the rule, not of a plan
 _TOLERANCE = 1e-4  # evidence holds six digits
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ARTIFACT_KEYS = {"model", "genome", "data", "gold", "traces", "pool"}
@@ -108,7 +109,7 @@ class _Walk:
         self.slots: dict[str, Json] = {}
         self.verdicts: dict[str, Json] = {}
         self.checks: list[Json] = []
-        self.last_check: Json = {}
+        self.alarms: list[tuple[str, str, str]] = []
         self.sealed: Json | None = None
         self.certified_ever: set[str] = set()
         self.promotions = 0
@@ -179,7 +180,12 @@ class _Walk:
                 said <= limit, f"{where}: {name} {float(said):.6g} is above what the plan allows, {float(limit):.6g}"
             )
         self._spend("alpha_safety", Fraction(question["alpha_ni"]), where)
-        fixed = {"target": plan["target"], "max_items": plan["max_items"], "mei_points": plan["minimum_gain_points"]}
+        fixed = {
+            "target": plan["target"],
+            "max_items": plan["max_items"],
+            "mei_points": plan["minimum_gain_points"],
+            "beta": _BETA,
+        }
         for name, value in fixed.items():
             expect(question[name] == value, f"{where}: {name} is {question[name]!r}, the plan says {value!r}")
         self._check_margins(question, where)
@@ -304,13 +310,17 @@ class _Walk:
         expect(p["champion"] == self.champion, f"{where}: not of the champion")
         expect(p["reference"] == reference, f"{where}: held against the wrong version")
         self._check_margins(question, where)
+        for name, planned in (("max_items", plan["max_items"]), ("beta", _BETA)):
+            expect(question[name] == planned, f"{where}: {name} is {question[name]}, expected {planned}")
         for name in ("champion", "reference"):
             expect(question[name] == self.candidates.get(p[name]), f"{where}: the question is of another {name}")
         self.checks.append(p)
 
     def _standing(self, p: Json, where: str) -> None:
         self.findings.count("standing checks")
-        self.last_check, expect = p, self.findings.expect
+        expect = self.findings.expect
+        if p["alarm"] is True:
+            self.alarms.append((p["champion"], p["reference"], p["evidence"]))
         opened = next((check for check in self.checks if check["number"] == p["number"]), None)
         expect(opened is not None, f"{where}: was not opened")
         if opened is None:
@@ -331,11 +341,11 @@ class _Walk:
 
     def _rolled_back(self, p: Json, where: str) -> None:
         self.findings.count("rollbacks")
-        expect, check = self.findings.expect, self.last_check
+        expect = self.findings.expect
         expect(p["from"] == self.champion, f"{where}: {p['from'][:12]} was not the champion")
         expect(Candidate(**p["candidate"]).hash == p["to"], f"{where}: {p['to'][:12]} is not the hash of its candidate")
         if p["by"] == "standing check":
-            grounded = check.get("alarm") is True and check["champion"] == p["from"] and check["reference"] == p["to"]
+            grounded = (p["from"], p["to"], p["evidence"]) in self.alarms
             expect(grounded, f"{where}: no alarm before it that says so")
             certified = p["to"]
         else:

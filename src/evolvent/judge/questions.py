@@ -208,8 +208,9 @@ def _share(name: str, text: str) -> None:
 
 def _at_least_one(record: Record, *names: str) -> None:
     for name in names:
-        if getattr(record, name) < 1:
-            raise UsageError(f"{name}: expected 1 or more, got {getattr(record, name)}")
+        value = getattr(record, name)
+        if type(value) is not int or value < 1:  # True is 1 in Python, and would be a second name of the first slot
+            raise UsageError(f"{name}: expected a whole number of 1 or more, got {value!r}")
 
 
 def _check_protected(protected: tuple[Protected, ...]) -> None:
