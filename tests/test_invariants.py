@@ -345,8 +345,9 @@ def test_i8_a_forced_champion_is_checked_before_anything_is_built_upon_it(copy: 
     with copy.working(secret_hex=toy_world.SECRET) as loop:
         loop.turn()
     last = toy_world.events(copy.folder)[len(story) + 1 :]
-    assert [e.kind for e in last[:4]] == ["turn.started", "standing.checked", "rolled_back", "diagnosed"]
-    assert last[3].payload["champion"] == champion
+    assert [e.kind for e in last[:4]] == ["turn.started", "standing.opened", "standing.checked", "rolled_back"]
+    assert last[4].kind == "diagnosed"
+    assert last[4].payload["champion"] == champion
 
 
 def cut_before(copy: Run, key: str) -> None:
