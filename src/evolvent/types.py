@@ -65,7 +65,7 @@ def derive_seed(*parts: object) -> int:
     Different paths give independent streams; the same path gives the same stream on each machine.
     """
     text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
 
 
 @dataclass(frozen=True, kw_only=True)
