@@ -9,11 +9,14 @@ Arms (goal figures A1 to A9 of the trust document):
 - ``stream``: a thousand proposals, few of them better: gains found, false ones, items;
 - ``skills``: losses planted in one of twenty protected skills, and equal gains without any;
 - ``drift``: fifty proposals that each lose a point somewhere, chained: what is left of the anchor;
+- ``cost``: items of a whole decision, beside a design of fixed length with the same error rates;
 - ``curse``: lower bounds reported with promotions, against the truth;
 - ``watch``: detectors, time to a false alarm and delay after a fall.
 
 The arms use the judge's own functions, and where a whole decision is made, the judge's own gate. Outcomes of two models
-on an item are drawn as win, tie or loss.
+on an item are drawn as win, tie or loss. Bets and futility are planned for a fifth of the items differing, whatever the
+truth. ``skills`` and ``drift`` have all the items that they want (60,000 and 40,000 a decision): they ask whether the
+rule errs, not what it costs; ``skills`` says beside it what comes of equal gains with the default of 4,000.
 
 Run ``python benchmarks/gate.py [--quick]``.
 """
@@ -23,6 +26,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,13 +40,17 @@ from evolvent.judge.gate import Pair, items_used
 from evolvent.judge.sequences import lower_bound
 from evolvent.types import Candidate, Decision, derive_seed
 
-ARMS = ("null", "loss", "gain", "stream", "skills", "drift", "curse", "watch")
+ARMS = ("null", "loss", "gain", "stream", "skills", "drift", "cost", "curse", "watch")
 Rng = np.random.Generator
 Draws = NDArray[np.int8]
 
 ALPHA, MEI, MARGIN = 0.05, 5, 5
-KINDS = ("planted", "honest")
+KINDS = {"planted": 60_000, "honest": 60_000, "honest, default budget": 4000}  # items of a decision
 MOST = 2000  # items of one verdict in the simulations of superiority alone
+PLANNED = 0.2  # share of items on which two models differ, as planned; the default
+TRUTHS = {"+10": 0.1, "+5": 0.05, "0": 0.0, "-5": -0.05}
+CALM = 150_000  # requests of a good stream, after which one without an alarm is cut
+MIX = {"+5": 0.05, "0": 0.45, "-5": 0.5}  # of proposals, as in `stream`
 
 
 def outcomes(rng: Rng, gain: float, discordance: float, *shape: int) -> Draws:
@@ -93,7 +101,7 @@ def null(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
             draws = outcomes(rng, 0.0, discordance, count, MOST)
             for name, said in naive(draws[:, :200]).items():
                 kept[name] += int(said.sum())
-            paths, stops = ends(draws, MEI / 100, discordance)
+            paths, stops = ends(draws, MEI / 100, PLANNED)
             for path, stop in zip(paths, stops, strict=True):
                 slot += 1
                 level, _ = slot_levels(alpha=ALPHA, slot=slot, promotions=promotions)
@@ -111,13 +119,14 @@ def loss(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
     """Sequences whose true loss is the margin; stopped as soon as the test says "kept", the worst for it."""
     rng = np.random.default_rng(derive_seed("loss", seed))
     passed: dict[str, list[int]] = {}
-    for margin, discordance in ((2, 0.05), (2, 0.1), (5, 0.1), (5, 0.2), (5, 0.3)):
+    cases = ((2, 0.05, 0.05), (2, 0.1, 0.1), (5, 0.1, 0.1), (5, 0.2, 0.2), (5, 0.3, 0.3), (5, 0.3, 0.1), (5, 0.1, 0.3))
+    for margin, discordance, planned in cases:
         errors = 0
         for _ in range(s["sequences"] // 500):
             draws = outcomes(rng, -margin / 100, discordance, 500, 3000)
-            path = stats.non_inferiority_path(draws, margin / 100, discordance)
+            path = stats.non_inferiority_path(draws, margin / 100, planned)
             errors += int((path.max(-1) >= math.log(1 / ALPHA)).sum())
-        passed[f"margin {margin}, {discordance}"] = [errors, s["sequences"]]
+        passed[f"margin {margin}, {discordance} differ, {planned} planned"] = [errors, s["sequences"]]
     return {"passed": passed}
 
 
@@ -126,7 +135,7 @@ def gain(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
     rng = np.random.default_rng(derive_seed("gain", seed))
     accepted, read = 0, []
     for _ in range(s["gains"] // 200):
-        paths, stops = ends(outcomes(rng, 0.05, 0.2, 200, 6000), MEI / 100, 0.2)
+        paths, stops = ends(outcomes(rng, 0.05, 0.2, 200, 6000), MEI / 100, PLANNED)
         for path, stop in zip(paths, stops, strict=True):
             end = first(path, ALPHA)
             accepted += int(end < stop)
@@ -148,7 +157,7 @@ def one_stream(rng: Rng, proposals: int, report: Callable[[float, Draws], None])
         slot += 1
         draws = outcomes(rng, true, 0.2, MOST)
         level, _ = slot_levels(alpha=ALPHA, slot=slot, promotions=found + false)
-        path, stop = ends(draws[None], MEI / 100, 0.2)
+        path, stop = ends(draws[None], MEI / 100, PLANNED)
         end = first(path[0], float(level))
         items += int(min(end, stop[0], MOST - 1)) + 1
         if end < stop[0]:
@@ -185,7 +194,9 @@ def curse(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
 # -- skills, drift: the whole gate -------------------------------------------------------------------------------------
 
 
-def decide(rng: Rng, question: Question, gains: Mapping[Pair, float], discordance: float) -> tuple[Decision, str, int]:
+def decide(
+    rng: Rng, question: Question, gains: Mapping[Pair, float], discordance: Mapping[str, float]
+) -> tuple[Decision, str, int]:
     """The judge's own gate on outcomes drawn as it asks for them."""
     gate, seen, drawn = PairedGate(), {}, dict.fromkeys((entry.skill for entry in question.protected), 0)
     while True:
@@ -197,7 +208,7 @@ def decide(rng: Rng, question: Question, gains: Mapping[Pair, float], discordanc
         known = seen.get(pair, np.zeros(0, np.int8))
         if len(known) == drawn[pair.skill]:
             drawn[pair.skill] += min(question.block_items, question.max_items - items_used(seen))
-        more = outcomes(rng, gains.get(pair, 0.0), discordance, drawn[pair.skill] - len(known))
+        more = outcomes(rng, gains.get(pair, 0.0), discordance[pair.skill], drawn[pair.skill] - len(known))
         seen[pair] = np.concatenate([known, more])
 
 
@@ -220,13 +231,13 @@ def skills(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
     names = tuple(f"s{i:02d}" for i in range(20))
     counts = {kind: {"accepted": 0, "items": 0} for kind in KINDS}
     for i in range(s["planted"]):
-        question = a_question(names[0], names, MARGIN, i % 100 + 1, 0, 60_000)
         for kind, count in counts.items():
+            question = a_question(names[0], names, MARGIN, i % 100 + 1, 0, KINDS[kind])
             gains = {Pair(names[0], "incumbent"): 0.1, Pair(names[0], "anchor"): 0.1}
             if kind == "planted":
                 hurt = names[1 + int(rng.integers(19))]
                 gains |= {Pair(hurt, "incumbent"): -2 * MARGIN / 100, Pair(hurt, "anchor"): -2 * MARGIN / 100}
-            decision, _, used = decide(rng, question, gains, 0.12)
+            decision, _, used = decide(rng, question, gains, dict.fromkeys(names, 0.12))
             count["accepted"] += int(decision == Decision.ACCEPT)
             count["items"] += used
     return {**counts, "n": s["planted"]}
@@ -241,17 +252,41 @@ def drift(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
         for rule, ends_at in lost.items():
             below, promotions = 0, 0
             for k in range(50):
-                question = a_question(names[0], names, 2, k + 1, promotions, 40_000)
+                question = replace(a_question(names[0], names, 2, k + 1, promotions, 40_000), block_items=1000)
                 anchor_loss = -(below + 1) / 100 if rule == "incumbent and anchor" else -0.01
                 gains = {
                     Pair("target", "incumbent"): 0.1, Pair("target", "anchor"): 0.1,
                     Pair("kept", "incumbent"): -0.01, Pair("kept", "anchor"): max(anchor_loss, -0.1),
                 }  # fmt: skip
-                decision, _, _ = decide(rng, question, gains, 0.1)
+                decision, _, _ = decide(rng, question, gains, dict.fromkeys(names, 0.1))
                 if decision == Decision.ACCEPT:
                     below, promotions = below + 1, promotions + 1
             ends_at.append(below)
     return {"points_lost": lost}
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
+
+
+def fixed_items(gain: float, discordance: float, alpha: float, power: float) -> float:
+    """Items of McNemar's test that finds `gain` with that power (normal approximation)."""
+    z_a, z_b = scipy_stats.norm.isf(alpha), scipy_stats.norm.ppf(power)
+    return ((z_a * math.sqrt(discordance) + z_b * math.sqrt(discordance - gain**2)) / gain) ** 2
+
+
+def cost(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
+    """Whole decisions at the first slot's levels: a target, and one other protected skill on which nothing changes."""
+    rng = np.random.default_rng(derive_seed("cost", seed))
+    plain = a_question("target", ("target", "other"), MARGIN, 1, 0, 20_000)
+    question = replace(plain, anchor=plain.incumbent, block_items=64)
+    counts = {name: {"accepted": 0, "items": 0} for name in TRUTHS}
+    for name, true in TRUTHS.items():
+        for _ in range(s["decisions"]):
+            gains = {Pair("target", "incumbent"): true}
+            decision, _, used = decide(rng, question, gains, {"target": 0.2, "other": 0.1})
+            counts[name]["accepted"] += int(decision == Decision.ACCEPT)
+            counts[name]["items"] += used
+    return {"truths": counts, "n": s["decisions"], "level": question.alpha_sup}
 
 
 # -- watch -------------------------------------------------------------------------------------------------------------
@@ -272,10 +307,10 @@ def watch(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for name, path in (("e-SR", shiryaev_roberts_path), ("e-CUSUM", cusum_path)):
-        calm = alarm_at(path(good(0.9, 40_000, runs // 10), 0.9, stake), 1e-4)
+        calm = np.concatenate([alarm_at(path(good(0.9, CALM, 10), 0.9, stake), 1e-4) for _ in range(runs // 100)])
         found[name] = {
-            "mean time to a false alarm, at least": float(np.where(calm > 0, calm, 40_000).mean()),
-            "calm streams of 40,000": runs // 10,
+            "mean time to a false alarm, at least": float(np.where(calm > 0, calm, CALM).mean()),
+            "calm streams": len(calm),
             "with an alarm": int((calm > 0).sum()),
             "delay": {str(to): delay(path(good(to, 4000, runs), 0.9, stake), 1e-4) for to in (0.85, 0.8, 0.7)},
         }  # fmt: skip
@@ -288,8 +323,8 @@ def watch(seed: int, s: Mapping[str, Any]) -> dict[str, Any]:
 # -- frame -------------------------------------------------------------------------------------------------------------
 
 WORK: dict[str, Callable[[int, Mapping[str, Any]], dict[str, Any]]] = {
-    "null": null, "loss": loss, "gain": gain, "stream": stream, "skills": skills, "drift": drift, "curse": curse,
-    "watch": watch,
+    "null": null, "loss": loss, "gain": gain, "stream": stream, "skills": skills, "drift": drift, "cost": cost,
+    "curse": curse, "watch": watch,
 }  # fmt: skip
 
 
@@ -316,7 +351,7 @@ def _total(units: list[dict[str, Any]], *path: Any) -> Any:
 def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     """Counts over seeds, and the bars."""
     r = {arm: list(results[arm].values()) for arm in ARMS}
-    parts = [_errors(r, settings), _gains(r), _whole_gate(r), _reports(r)]
+    parts = [_errors(r, settings), _gains(r), _whole_gate(r), _cost(r), _reports(r)]
     return {
         "figures": {name: figure for part in parts for name, figure in part["figures"].items()},
         "bars": {name: bar for part in parts for name, bar in part["bars"].items()},
@@ -369,12 +404,13 @@ def _gains(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 def _whole_gate(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     n = _total(r["skills"], "n")
-    planted, honest = (_total(r["skills"], kind, "accepted") for kind in KINDS)
+    accepted = {kind: _total(r["skills"], kind, "accepted") for kind in KINDS}
+    planted, honest = accepted["planted"], accepted["honest"]
     lost = {rule: [x for u in r["drift"] for x in u["points_lost"][rule]] for rule in r["drift"][0]["points_lost"]}
     most = max(lost["incumbent and anchor"])
     each = {kind: round(_total(r["skills"], kind, "items") / n) for kind in KINDS}
     figures = {
-        "skills": {"planted accepted": planted, "honest accepted": honest, "of each": n, "items a decision": each},
+        "skills": {"accepted": accepted, "of each": n, "items a decision": each},
         "drift, points lost": {
             rule: {"mean": float(np.mean(x)), "worst": max(x), "of": len(x)} for rule, x in lost.items()
         },
@@ -385,6 +421,23 @@ def _whole_gate(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "fifty proposals of -1, margin 2: points below the anchor, at most 3": _bar(most, 3, most <= 3),
     }
     return {"figures": figures, "bars": bars}
+
+
+def _cost(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    n, level = _total(r["cost"], "n"), float(r["cost"][0]["level"])
+    share = {name: _total(r["cost"], "truths", name, "accepted") / n for name in TRUTHS}
+    ours = {name: _total(r["cost"], "truths", name, "items") / n for name in TRUTHS}
+    # The fixed design finds +5 as often as the gate did: two tests, each with the root of its power.
+    power = math.sqrt(min(share["+5"], 0.999))
+    target, other = fixed_items(MEI / 100, 0.2, level, power), fixed_items(MARGIN / 100, 0.1, level, power)
+    passes = {"+10": 1.0, "+5": power, "0": level, "-5": 0.0}
+    fixed = {name: target + share * other for name, share in passes.items()}
+    mixed = [sum(MIX[name] * items[name] for name in MIX) for items in (ours, fixed)]
+    rounded = ({name: round(items) for name, items in arm.items()} for arm in (ours, fixed))
+    figures = {"cost": dict(zip(("accepted", "items", "items, fixed design"), (share, *rounded), strict=True))}
+    ratio = mixed[0] / mixed[1]
+    text = "items of a whole decision over those of a fixed design, 5 % of +5, 45 % of 0, 50 % of -5: below 1"
+    return {"figures": figures, "bars": {text: _bar(round(ratio, 3), 1.0, ratio < 1)}}
 
 
 def _reports(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -401,11 +454,11 @@ def _reports(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3], "proposals": 1000, "runs": 50, "sequences": 2500, "gains": 2000, "streams": 15,
-    "planted": 75, "chains": 4, "watches": 1000, "version": 1,
+    "planted": 75, "chains": 4, "decisions": 500, "watches": 1000, "version": 2,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     **FULL, "seeds": [0], "proposals": 100, "runs": 2, "sequences": 500, "gains": 200, "streams": 1, "planted": 2,
-    "chains": 1, "watches": 50,
+    "chains": 1, "decisions": 10, "watches": 100,
 }  # fmt: skip
 
 if __name__ == "__main__":

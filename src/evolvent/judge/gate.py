@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = ["Gate", "Outcomes", "Pair", "PairedGate", "Ruling", "Stage", "items_u
 Against = Literal["incumbent", "anchor"]
 Outcome = Literal["proven", "futile", "inferior", "open"]
 _LEVEL_DIGITS = 6
+_REMEMBERED = 64  # stages: the pairs of one question, a few blocks back
 
 
 @dataclass(frozen=True, order=True)
@@ -225,7 +227,13 @@ def _stages(question: Question, outcomes: Outcomes) -> tuple[Stage, ...]:
 
 
 def _non_inferiority(entry: Protected, test: _Test, differences: NDArray[np.int8], stop: float) -> Stage:
-    discordance = float(entry.discordance)
+    return _read_non_inferiority(entry, test, np.asarray(differences, np.int8).tobytes(), stop)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read_non_inferiority(entry: Protected, test: _Test, raw: bytes, stop: float) -> Stage:
+    """The stage on these differences, remembered: a block changes one pair, and the others' paths are long."""
+    differences, discordance = np.frombuffer(raw, np.int8), float(entry.discordance)
     path = stats.non_inferiority_path(differences, entry.margin, discordance)
     mirror = stats.inferiority_path(differences, entry.margin, discordance)
     return test.read(
