@@ -125,6 +125,7 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
     keys = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#") and "#" not in line]
     assert {line.strip().split(":")[0] for line in keys} == {
         "goal",
+        "kind",  # of the scaffold
         "plan",
         "build",
         "dev",

@@ -14,7 +14,7 @@ import toy_world
 from evolvent.errors import UsageError
 from evolvent.inputs import SEEDS, check_inputs, num_parameters, plain_lines, seed_files
 from evolvent.plan import CONFIG_NAME, parse
-from evolvent.run import Run
+from evolvent.run import LEDGER, Run, load_operators
 
 
 def _with(tmp_path: Path, toy_seed: Path, **changes: Any) -> Run:
@@ -74,3 +74,21 @@ def test_compressed_gold_is_read_before_a_run_begins(tmp_path: Path, toy_seed: P
 def test_a_line_ends_at_a_newline_and_nowhere_else() -> None:
     row = json.dumps({"prompt": "a\u2028b", "answer": "c"}, ensure_ascii=False)
     assert [json.loads(line) for line in plain_lines(f"{row}\n{row}".encode())] == [json.loads(row)] * 2
+
+
+def test_the_seed_may_answer_under_a_program_of_its_own(tmp_path: Path, toy_seed: Path) -> None:
+    program = {"kind": "vote", "answers": 2}
+    run = toy_world.new_run(tmp_path / "run", toy_seed, scaffold=program)
+    with run.working(secret_hex=toy_world.SECRET) as loop:
+        assert loop.state.versions[loop.state.champion]["candidate"]["scaffold"] == program
+    wrong = toy_world.new_run(tmp_path / "wrong", toy_seed, scaffold={"kind": "voting"})
+    with pytest.raises(UsageError, match=r"scaffold\.kind: expected one of"), wrong.working():
+        pass
+    assert not (tmp_path / "wrong" / LEDGER).exists(), "nothing is begun that holds on to the mistake"
+
+
+def test_an_operator_of_ones_own_is_named_by_its_module() -> None:
+    name = "evolvent.operators.probes:Null"
+    assert load_operators([name])[name].spec.name == "null"
+    with pytest.raises(UsageError, match="has no 'Nil'"):
+        load_operators(["evolvent.operators.probes:Nil"])

@@ -30,6 +30,7 @@ from evolvent.memory.effects import Effects
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
+from evolvent.scaffold import programs
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome, Goal
@@ -152,6 +153,7 @@ class Run:
         settings = self.settings
         task = tasks.load(settings.task)
         _check_skills(settings, task.skills)
+        _check_scaffold(settings.scaffold)
         operators = load_operators(settings.plan.operators)
         if not (self.folder / LEDGER).is_file():
             check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
@@ -291,7 +293,8 @@ class Run:
         size = check_inputs(self.settings, self.folder)
         model = self.store.put_tree(files, "model", {"parameters": size})
         genome = Genome(architecture={"base": model})
-        candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=self.store.put_json(genome.plain()))
+        scaffold = dict(self.settings.scaffold)
+        candidate = Candidate(model=model, scaffold=scaffold, genome=self.store.put_json(genome.plain()))
         return {
             "version": candidate.hash,
             "candidate": candidate.plain(),
@@ -318,13 +321,13 @@ def _find_tasks_in(folder: Path) -> None:
 
 
 def load_operators(names: list[str]) -> dict[str, Operator]:
-    """The operators of a change plan and the probes, by name.
+    """The operators of a change plan and the probes, by registered name or ``module:function``.
 
     Raises:
-        UsageError: a name is not registered.
+        UsageError: a name is not registered, or its module does not load.
     """
-    wanted = [*names, "null", "planted_regression"]
-    return {name: registry.load(registry.OPERATORS, name)() for name in dict.fromkeys(wanted)}
+    wanted = dict.fromkeys([*names, "null", "planted_regression"])
+    return {n: (registry.resolve(n) if ":" in n else registry.load(registry.OPERATORS, n))() for n in wanted}
 
 
 def find_version(ledger: Ledger, prefix: str) -> Payload:
@@ -350,6 +353,13 @@ def _read_memory(path: Path) -> Effects:
         return Effects.from_plain(json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, UnicodeDecodeError, ValueError) as exc:
         raise UsageError(f"{path}: cannot be read as a memory: {exc}") from None
+
+
+def _check_scaffold(scaffold: Mapping[str, Any]) -> None:
+    try:
+        programs.check(dict(scaffold))
+    except ValueError as exc:
+        raise UsageError(f"{CONFIG_NAME}: {exc}") from None
 
 
 def _check_skills(settings: Settings, skills: tuple[str, ...]) -> None:

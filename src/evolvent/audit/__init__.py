@@ -33,7 +33,8 @@ __all__ = ["Findings", "audit"]
 Json = Mapping[str, Any]
 
 _BETA = "0.1"  # level at which a test gives up; part of the rule, not of a plan
-_TOLERANCE = 1e-4  # evidence holds six digits
+_TOLERANCE = 1e-9  # of a log e-value, and of a threshold
+_LEVEL_TOLERANCE = 1e-4  # levels are rounded down to six digits
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ARTIFACT_KEYS = {"model", "genome", "data", "gold", "traces", "pool"}
 
@@ -44,11 +45,13 @@ class Findings:
 
     Attributes:
         counts: how many of each thing were checked.
+        worst_log_e: largest difference between a log e-value of the evidence and the one computed here.
         wrong: one sentence for each fault; empty when all is well.
         notes: what is no fault but should be known, such as a forced promotion.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
+    worst_log_e: float = 0.0
     wrong: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -269,13 +272,13 @@ class _Walk:
         told = (said["outcome"], said["n"], said["wins"], said["losses"])
         self.findings.expect(right == told, f"{where}: stage {test.name}: computed {right}, the evidence says {told}")
         points = [(path[n - 1], float(log_e)) for n, log_e in said["path"] if 0 < n <= len(path)]
-        drawn = len(points) == len(said["path"]) and all(
-            math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-6) for a, b in points
-        )
+        apart = [abs(a - b) for a, b in points]
+        self.findings.worst_log_e = max(self.findings.worst_log_e, *apart, 0.0)
+        drawn = len(points) == len(said["path"]) and all(gap <= _TOLERANCE for gap in apart)  # NaN is no small gap
         self.findings.expect(drawn, f"{where}: stage {test.name}: its path is not that of its outcomes")
-        close = math.isclose(float(said["threshold_log_e"]), test.threshold, rel_tol=_TOLERANCE)
+        close = abs(float(said["threshold_log_e"]) - test.threshold) <= _TOLERANCE
         self.findings.expect(close, f"{where}: stage {test.name}: the threshold is not ln(1 / {test.alpha})")
-        same = math.isclose(float(said["alpha"]), float(test.alpha), rel_tol=_TOLERANCE)
+        same = math.isclose(float(said["alpha"]), float(test.alpha), rel_tol=_LEVEL_TOLERANCE)
         self.findings.expect(same, f"{where}: stage {test.name}: level {said['alpha']}, expected {test.alpha}")
         return outcome
 

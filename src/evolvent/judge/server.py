@@ -40,6 +40,7 @@ __all__ = ["JudgeServer", "main"]
 SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
 _MAX_REQUEST_BYTES = 4 << 20
 _PATH_POINTS = 60
+_LOG_E_DIGITS = 15  # so that whoever computes it again can hold it to 1e-9
 _PR_SET_DUMPABLE = 4
 Json = dict[str, Any]
 
@@ -355,8 +356,8 @@ def _stage_plain(stage: Stage) -> Json:
         "skill": stage.pair.skill,
         "against": stage.pair.against,
         "alpha": stage.alpha,
-        "threshold_log_e": dec(stage.threshold_log_e),
-        "path": [[int(i) + 1, dec(float(stage.path[i]))] for i in shown],
+        "threshold_log_e": dec(stage.threshold_log_e, _LOG_E_DIGITS),
+        "path": [[int(i) + 1, dec(float(stage.path[i]), _LOG_E_DIGITS)] for i in shown],
         "n": stage.num_items,
         "wins": stage.wins,
         "losses": stage.losses,
