@@ -46,8 +46,8 @@ Rng = np.random.Generator
 Draws = NDArray[np.int8]
 
 ALPHA, MEI, MARGIN = 0.05, 5, 5
-KINDS = {"planted": 60_000, "honest": 60_000, "honest, default budget": 4000}  # items of a decision
-MOST = 2000  # items of one verdict in the simulations of superiority alone
+MOST = 4000  # items of one verdict in the simulations of superiority alone; the default of a run
+KINDS = {"planted": 60_000, "honest": 60_000, "honest, default budget": MOST}  # items of a decision
 PLANNED = 0.2  # share of items on which two models differ, as planned; the default
 TRUTHS = {"+10": 0.1, "+5": 0.05, "0": 0.0, "-5": -0.05}
 CALM = 150_000  # requests of a good stream, after which one without an alarm is cut
@@ -455,7 +455,7 @@ def _reports(r: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3], "proposals": 1000, "runs": 50, "sequences": 2500, "gains": 2000, "streams": 15,
-    "planted": 75, "chains": 4, "decisions": 500, "watches": 1000, "version": 2,
+    "planted": 75, "chains": 4, "decisions": 500, "watches": 1000, "version": 3,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     **FULL, "seeds": [0], "proposals": 100, "runs": 2, "sequences": 500, "gains": 200, "streams": 1, "planted": 2,

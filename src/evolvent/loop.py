@@ -34,12 +34,11 @@ from evolvent.ledger import Ledger
 from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
-from evolvent.propose.base import Idea, Proposer, Situation
+from evolvent.propose.base import PROBES, Idea, Proposer, Situation
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
 from evolvent.types import Decision, Diagnosis, Event, Proposal, Trace, Verdict, dec, derive_seed
 
-PROBES = ("null", "planted_regression")
 BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
 SNAPSHOT_EVERY = 10
 

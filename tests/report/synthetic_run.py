@@ -114,9 +114,12 @@ class Synthetic:
     def _start(self) -> None:
         config = {
             "budget": {"flops": 9 * 10**15, "tokens": 60_000_000, "problems": 80_000},
-            "plan": {"alpha_safety": "0.05"},
+            "plan": {
+                "alpha_safety": "0.05", "alpha_progress": "0.05", "discordance": "0.15", "first_epoch_slots": 8,
+                "max_items": 4000,
+            },
             "versions": {"evolvent": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},
-        }
+        }  # fmt: skip
         goal = {"skill": "multi", "gain_points": 10, "turns": 5}
         start = {"config": config, "plan": digest("plan"), "seed": 11, "task": self.name or "sql_migration"}
         self.log.add("run.started", {**start, "goal": goal})

@@ -25,8 +25,9 @@ _LONGEST_SEQ = 9  # a longer row of digits is the start of a version's name
 
 
 def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
-    """Where the run stands: goal, champion, budgets, subgoals."""
+    """Where the run stands: goal, champion, budgets, what the gate can see, probes, subgoals."""
     from evolvent.report import terminal
+    from evolvent.report.sight import probed, sight
 
     with opened(folder) as (run, ledger):
         story = _story(ledger)
@@ -50,6 +51,8 @@ def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
         "goal": story.run.goal,
         **{name: getattr(state, name) for name in kept},
         "alpha_safety_spent": str(story.alpha_spent),
+        "sight": vars(seen) if (seen := sight(story)) else None,
+        "probes": vars(probed(story)),
         "events": story.num_events,
         "head": story.head,
     })  # fmt: skip

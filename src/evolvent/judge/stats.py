@@ -32,6 +32,7 @@ __all__ = [
     "newcombe_paired",
     "non_inferiority_path",
     "non_inferiority_stakes",
+    "smallest_effect",
     "spend_epochs",
     "spend_javanmard",
     "superiority_path",
@@ -139,6 +140,23 @@ def futility_path(differences: ArrayLike, smallest_gain: float, discordance: flo
     _check_share("discordance", discordance)
     stake = min(smallest_gain / discordance, 0.9 / (1 + smallest_gain))
     return _bet_path(smallest_gain - _checked(differences), [stake])
+
+
+def smallest_effect(items: int, alpha: float, discordance: float) -> float:
+    """About the smallest true gain, or loss ruled out, that a test shows with so many items in 8 of 10 runs.
+
+    From ``n = 3 p_d ln(1/alpha) / effect^2``, one and a half times the mean of a bet placed well; simulations of the
+    paths above come within an eighth of it. For people and forecasts, no decision reads it.
+
+    Args:
+        items: problems read.
+        alpha: level of the test.
+        discordance: share of items on which the two models differ.
+
+    Returns:
+        A share; never above 1.
+    """
+    return min(1.0, float(np.sqrt(3 * discordance * np.log(1 / alpha) / max(1, items))))
 
 
 def spend_epochs(slot: ArrayLike, first_epoch: int = _FIRST_EPOCH) -> Floats:

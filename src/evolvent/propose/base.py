@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from evolvent.memory.effects import Effects
 from evolvent.types import Diagnosis
 
+PROBES = ("null", "planted_regression")  # the loop's tests of its own honesty: each must be refused
+
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorSpec:

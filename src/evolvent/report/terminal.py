@@ -17,6 +17,7 @@ from rich.tree import Tree
 
 from evolvent.report import words
 from evolvent.report.rows import Outcome, Promotion, SkillGain, Version
+from evolvent.report.sight import probed, sight
 from evolvent.report.story import Story
 
 __all__ = ["before_after", "lineage", "log", "report", "status"]
@@ -109,6 +110,12 @@ def status(story: Story) -> RenderableType:
     slots = len(story.judged)
     spent = f"{story.alpha_spent} of {_alpha_safety(story)} spent over {slots} slot{'' if slots == 1 else 's'}"
     grid.add_row("error budget", f"{spent}: chance, at most, of a harmful promotion so far")
+    if (seen := sight(story)) is not None:
+        smallest = f"a gain from {seen.gain_points:.1f} points, or rules a loss of {seen.loss_points:.1f} out"
+        grid.add_row("sight", f"the next verdict shows {smallest} (8 times of 10, {seen.problems:,} problems)")
+    if (probes := probed(story)).judged:
+        said = f"{probes.promoted} of {probes.judged} nulls and planted regressions promoted"
+        grid.add_row("probes", f"{said}; chance of one at most {words.percent(probes.limit)} (95 %)")
     for i, goal in enumerate(story.subgoals):
         line = Text(f"{goal.state}  ", style="green" if goal.state == "closed" else "")
         line.append(f"{words.clean(goal.skill, 40)} {words.pairs(goal.slice)}".strip(), style="bold")
