@@ -12,7 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evolvent import tasks
 from evolvent.types import Problem, Score
@@ -34,6 +34,7 @@ class Headers:
     skills: tuple[str, ...] = ("narrow", "wide")
     max_output_tokens: int = 96
     intrinsic: bool = True
+    attacks: tuple[str, ...] = ("reordered",)
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"columns": ("1", "2", "4", "6")})
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
@@ -44,6 +45,12 @@ class Headers:
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
         """`count` problems of one difficulty."""
         return [self._make(rng, int(cell.get("columns") or rng.choice(self.axes["columns"]))) for _ in range(count)]
+
+    def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
+        """The same columns in another order: what solves one solves the other."""
+        columns = problem.prompt.removesuffix("\n").split(",")
+        text = ",".join(rng.sample(columns, len(columns))) + "\n"
+        return None if text == problem.prompt else replace(problem, prompt=text, tags={**problem.tags, "attack": kind})
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
         """Properties only; never raises, whatever the text."""

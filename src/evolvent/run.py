@@ -154,6 +154,7 @@ class Run:
         task = tasks.load(settings.task)
         _check_skills(settings, task.skills)
         _check_scaffold(settings.scaffold)
+        watched = tuple(skill for skill in task.skills if skill in settings.plan.protected)
         operators = load_operators(settings.plan.operators)
         if not (self.folder / LEDGER).is_file():
             check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
@@ -186,7 +187,7 @@ class Run:
                     proposer=BanditProposer() if settings.proposer == "bandit" else RandomProposer(),
                     state=self.state(ledger),
                     gold=self._gold(),
-                    dev=DevSet(engine=engine, store=self.store, settings=settings, skills=tuple(task.skills)),
+                    dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),
                     max_new_tokens=task.max_output_tokens,
                     on_event=on_event,
                     on_stage=on_stage,

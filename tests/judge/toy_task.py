@@ -10,6 +10,7 @@ class ToyTask:
     name = "toy"
     skills = ("single", "chain")
     axes: Mapping[str, tuple[str, ...]] = {}  # read-only
+    attacks = ()
     max_output_tokens = 1
     intrinsic = True
 
@@ -19,6 +20,9 @@ class ToyTask:
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
         return self.generate(self.skills[0], rng, count)
+
+    def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
+        return None
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
         return Score(correct=output == "right")

@@ -64,12 +64,12 @@ def test_problems_are_well_posed_and_filed_under_their_skill() -> None:
     for skill in TASK.skills:
         for problem in TASK.generate(skill, random.Random(2), 60):
             assert TASK.well_posed(problem)
-            assert (problem.tags["changes"] == "1") == (skill == "single")
+            assert skill == "robust" or (problem.tags["changes"] == "1") == (skill == "single")
             assert problem.given.keys() == {"before", "after", "renames"}
 
 
 def test_an_unknown_skill_is_named() -> None:
-    with pytest.raises(ValueError, match="expected one of single, multi, got 'triple'"):
+    with pytest.raises(ValueError, match="expected one of single, multi, robust, got 'triple'"):
         TASK.generate("triple", random.Random(0), 1)
 
 
@@ -325,3 +325,32 @@ def test_a_stored_problem_is_verified_as_a_fresh_one() -> None:
     problem = TASK.generate("multi", random.Random(8), 1)[0]
     again = Problem(**problem.plain())
     assert TASK.verify(again, reference(problem), 1).correct
+
+
+@given(st.integers(0, 2**32), st.sampled_from(TASK.attacks))
+@settings(max_examples=60, deadline=None)
+def test_an_attacked_problem_is_solvable_and_asks_for_the_same(seed: int, kind: str) -> None:
+    rng = random.Random(seed)
+    problem = TASK.generate("multi", rng, 1)[0]
+    variant = TASK.attack(problem, kind, rng)
+    if variant is None:
+        return
+    assert variant.prompt != problem.prompt
+    assert (variant.skill, variant.tags["attack"]) == ("robust", kind)
+    assert TASK.well_posed(variant)
+    assert TASK.verify(variant, reference(variant), seed).correct
+    old = reference(problem)
+    if kind in ("distractor", "reordered"):
+        assert TASK.verify(variant, old, seed).correct, "what solved it solves it still"
+
+
+def test_an_unknown_attack_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one of distractor"):
+        TASK.attack(TASK.generate("single", random.Random(0), 1)[0], "nuke", random.Random(0))
+
+
+def test_robust_problems_are_attacked_in_every_way() -> None:
+    problems = TASK.generate("robust", random.Random(3), 200)
+    assert all(p.skill == "robust" and p.tags["attack"] for p in problems)
+    seen = {kind for p in problems for kind in p.tags["attack"].split("+")}
+    assert seen == set(TASK.attacks)

@@ -17,7 +17,10 @@ POOL_LIMIT = 6  # newest data artifacts that are replayed; older ones have been 
 FUNNEL = ("drawn", "sampled", "executed", "correct", "kept")
 
 
-def _label_and_learn(bench: Bench, target_rate: int, directive: Mapping[str, Any]) -> Built:
+def _label_and_learn(
+    bench: Bench, target_rate: int, directive: Mapping[str, Any], function: str = "selflabel:self_labels"
+) -> Built:
+    """Let a job of `curate/` make verified pairs, then fine-tune on them, on what was gathered before, and on gold."""
     task = tasks.load(bench.settings.task)
     build = bench.settings.build
     params = {
@@ -30,7 +33,7 @@ def _label_and_learn(bench: Bench, target_rate: int, directive: Mapping[str, Any
         **bench.limits(),
     }
     job = Job(
-        function="evolvent.curate.selflabel:self_labels",
+        function=f"evolvent.curate.{function}",
         inputs={"model": bench.model},
         params=params,
         seed=bench.proposal.seed,
@@ -92,6 +95,26 @@ class Policy:
     def build(self, bench: Bench) -> Built:
         """As self-labels, at the proposed rate; the rate travels with the version."""
         return _label_and_learn(bench, int(bench.proposal.params["target_rate"]), {})
+
+
+RED_TEAM = OperatorSpec(
+    name="red_team",
+    summary="look for solved problems that fail when put differently, learn from those that it then solves",
+    space={"learning_rate_factor": ("0.5", "1")},
+    prior_points=5.0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedTeam:
+    """Failures that a search of the task's attacks finds become training data, once the model has solved them."""
+
+    spec: OperatorSpec = RED_TEAM
+
+    def build(self, bench: Bench) -> Built:
+        """Attack, sample, verify, train."""
+        rate = int(bench.policy.get("target_rate", bench.settings.build.target_rate))
+        return _label_and_learn(bench, rate, bench.proposal.params, "redteam:red_team")
 
 
 GOLD = OperatorSpec(

@@ -23,6 +23,7 @@ class Task(Protocol):
         name: registered name, or ``module:function``.
         skills: pooled skills; the plan names one as target and protects some.
         axes: difficulty axes that a challenger may set, each with its values from easy to hard; may be empty.
+        attacks: ways to put a problem differently without changing what solves it; may be empty.
         max_output_tokens: room that an answer needs.
         intrinsic: `verify` reads no answer, so that it may also filter self-made training data.
     """
@@ -43,6 +44,11 @@ class Task(Protocol):
         ...
 
     @property
+    def attacks(self) -> tuple[str, ...]:
+        """Ways to put a problem differently."""
+        ...
+
+    @property
     def max_output_tokens(self) -> int:
         """Room of an answer."""
         ...
@@ -58,6 +64,10 @@ class Task(Protocol):
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
         """`count` fresh problems at one cell of the axes (axis name -> value); unnamed axes are drawn."""
+        ...
+
+    def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
+        """The problem put differently: what solved it still does, up to names. ``None`` if it would be the same."""
         ...
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:

@@ -1,7 +1,8 @@
 """Schema migrations: the real DDL of A and B in, the SQL that turns A into B and keeps the rows out.
 
-Two pooled skills: ``single`` (one change) and ``multi`` (two to four). The verifier needs no answer: it applies the
-output to a database that holds A and hidden rows, and compares schema and rows with B.
+Pooled skills: ``single`` (one change), ``multi`` (two to four), and ``robust``: either of them under one or two attacks
+(`variants.py`). The verifier needs no answer: it applies the output to a database that holds A and hidden rows, and
+compares schema and rows with B.
 
 Not here: the way from A to B (`reference.py`).
 """
@@ -12,7 +13,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evolvent.tasks.sql_migration import generate, progress, verify
+from evolvent.tasks.sql_migration import generate, progress, variants, verify
 from evolvent.types import Problem, Score
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -28,15 +29,18 @@ class SqlMigration:
     """The task. Frozen; all randomness is an argument."""
 
     name: str = generate.NAME
-    skills: tuple[str, ...] = ("single", "multi")
+    skills: tuple[str, ...] = ("single", "multi", "robust")
+    attacks: tuple[str, ...] = variants.ATTACKS
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(AXES))
     max_output_tokens: int = 96
     intrinsic: bool = True
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
-        """`count` problems of ``single`` (one change) or ``multi`` (2-4 changes)."""
+        """`count` problems of ``single`` (one change), ``multi`` (2-4 changes) or ``robust`` (either, attacked)."""
         if skill not in self.skills:
             raise ValueError(f"skill: expected one of {', '.join(self.skills)}, got {skill!r}")
+        if skill == "robust":
+            return [self._attacked(rng) for _ in range(count)]
         return [generate.make(rng, self._cell(skill, rng), skill) for _ in range(count)]
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
@@ -47,6 +51,10 @@ class SqlMigration:
             skill = "single" if full["changes"] == "1" else "multi"
             problems.append(generate.make(rng, {**cell, **full}, skill))
         return problems
+
+    def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
+        """The same migration put differently."""
+        return variants.attack(problem, kind, rng)
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
         """Apply `output` to A with probe rows; compare with B."""
@@ -68,6 +76,14 @@ class SqlMigration:
     def well_posed(self, problem: Problem) -> bool:
         """Both schemas are accepted by the engine and differ."""
         return verify.well_posed(problem.given["before"], problem.given["after"])
+
+    def _attacked(self, rng: random.Random) -> Problem:
+        problem = self.generate(rng.choice(("single", "multi")), rng, 1)[0]
+        kinds = rng.sample(self.attacks, rng.choice((1, 1, 2)))
+        for kind in kinds:
+            problem = variants.attack(problem, kind, rng) or problem
+        # An attack may have nothing to change; a table more always can be.
+        return problem if "attack" in problem.tags else variants.attack(problem, "distractor", rng) or problem
 
     @staticmethod
     def _cell(skill: str, rng: random.Random) -> dict[str, str]:

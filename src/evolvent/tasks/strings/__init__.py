@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evolvent.tasks.strings import reference
 from evolvent.types import Problem, Score
@@ -37,6 +37,7 @@ class Strings:
     long: int = 15
     name: str = "strings"
     skills: tuple[str, ...] = ("short", "long")
+    attacks: tuple[str, ...] = ("renamed", "repeated")
     max_output_tokens: int = 24
     intrinsic: bool = False
     axes: Mapping[str, tuple[str, ...]] = field(init=False)
@@ -58,6 +59,19 @@ class Strings:
         """Problems of one length."""
         lengths = [cell["length"]] if "length" in cell else self.axes["length"]
         return [self._make(rng, int(rng.choice(lengths))) for _ in range(count)]
+
+    def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
+        """Other letters at each place, or few letters many times; the length stays."""
+        if kind not in self.attacks:
+            raise ValueError(f"attack: expected one of {', '.join(self.attacks)}, got {kind!r}")
+        text = problem.prompt.removesuffix(MARK)
+        letters = rng.sample(ALPHABET, len(ALPHABET))
+        if kind == "renamed":
+            text = text.translate(str.maketrans(ALPHABET, "".join(letters)))
+        else:
+            text = "".join(rng.choices(letters[:2], k=len(text)))
+        tags = {**problem.tags, "attack": kind}
+        return None if text + MARK == problem.prompt else replace(problem, prompt=text + MARK, tags=tags)
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
         """Exact match; the error says how it differs."""
