@@ -275,12 +275,12 @@ def _domain(rng: Rng, searches: int, domain: Mapping[str, Any], n: int, n_test: 
     evidence = {}
     for kind in ("most favourable", "independent"):
         wins, losses = (round(x) for x in pairing(int(right[picked]), plain[0], n, kind))
-        order = rng.permutation([1] * wins + [-1] * losses + [0] * (n - wins - losses))
+        orders = rng.permuted(np.tile([1] * wins + [-1] * losses + [0] * (n - wins - losses), (201, 1)), axis=1)
         evidence[kind] = {
             "wins, losses": [wins, losses],
             "e-value": math.exp(float(stats.grid_log_e(wins, losses))),
             "claimed": bool(stats.grid_log_e(wins, losses) >= -math.log(level)),
-            "lower bound, points": round(100 * float(lower_bound(order, ALPHA)), 1),
+            "lower bound, points": round(100 * float(np.median(lower_bound(orders, ALPHA))), 1),  # order not published
             "claims over the archive": climb(agents, plain, n, kind),
         }
     interval = _independent_interval(test[picked] / 100, plain[1] / 100, n_test)

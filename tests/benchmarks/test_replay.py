@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import sys
 from pathlib import Path
@@ -121,3 +122,20 @@ def test_pairings_keep_the_difference(replay: Any) -> None:
         assert wins - losses == pytest.approx(31)
     assert replay.items_needed(0.5, 0.5, 0.05) is None
     assert replay.items_needed(0.7, 0.3, 0.05) < replay.items_needed(0.6, 0.4, 0.05)
+
+
+def test_both_records_are_replayed_and_drawn(replay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    common = importlib.import_module("common")
+    monkeypatch.setattr(common, "_figures_root", tmp_path)
+    settings = {**replay.QUICK, "searches": 200}
+    results = {}
+    for arm in replay.ARMS:
+        unit = common.Unit(arm=arm, seed=0, settings=settings, folder=tmp_path)
+        results[arm] = {0: json.loads(json.dumps(replay.run_unit(unit)))}
+    summary = replay.summarise(results, settings)
+    auto, adas = summary["figures"]["autoresearch"], summary["figures"]["adas"]
+    counts = [len(auto["by factor"][str(factor)]["claimed"]) for factor in replay.FACTORS]
+    assert counts == sorted(counts, reverse=True), "more noise, fewer claims"
+    assert adas["mmlu"]["picked"]["validation"] > adas["mmlu"]["best on test"]["validation"]
+    assert all(len(bar) == 3 for bar in summary["bars"].values())
+    assert (tmp_path / "docs" / "img" / "replay.svg").stat().st_size > 10_000
