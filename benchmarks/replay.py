@@ -57,6 +57,7 @@ FACTORS = (0.5, 1.0, 2.0)  # of the estimated noise
 T_SCALES = (1.0, 3.0, 10.0, 30.0)  # of gain / tau, mixed in equal parts: with few repeats no one scale fits
 _MOST_REPEATS = 100_000
 _BOUND_REACH = 1e3  # no bound is further below
+_MARKS = (("plain", "#2ca02c", "chain of thought"), ("picked", "#1f77b4", "best on validation"))
 _LATE = 13  # slots before the long tail of small steps
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -374,16 +375,16 @@ def _draw(auto: Mapping[str, Any], domains: Mapping[str, Any]) -> None:
     left.set_yticks(range(len(steps) + 1), [*(step["change"] for step in steps), "only the seed (two sessions)"])
     left.tick_params(axis="y", labelsize=8, length=0)
     left.set_title("autoresearch: kept steps against its own noise", fontsize=10)
-    left.legend(frameon=False, fontsize=8, loc="lower right")
+    left.legend(framealpha=1, edgecolor="none", fontsize=8, loc="lower right")
     for row, (name, domain) in enumerate(domains.items()):
         axes = figure.add_subplot(grid[row, 1])
         points = np.array(domain["points"])
         low, high = points.min() - 2, points.max() + 2
         axes.plot([low, high], [low, high], color="#bbbbbb", linewidth=1)
         axes.plot(points[:, 0], points[:, 1], "o", color="#7f7f7f", markersize=4, alpha=0.8)
-        for key, colour, label in (("plain", "#2ca02c", "chain of thought"), ("picked", "#1f77b4", "picked")):
+        for key, colour, label in _MARKS:
             axes.plot(domain[key]["validation"], domain[key]["test"], "o", color=colour, markersize=7, label=label)
-        axes.set(xlim=(low, high), ylim=(low, high), xlabel="validation, 128 questions, %", ylabel="test, 800")
+        axes.set(xlim=(low, high), ylim=(low, high), xlabel="validation, 128 questions, %", ylabel="test, 800, %")
         axes.set_title(f"Meta Agent Search, {name.upper()}", fontsize=10)
         axes.legend(frameon=False, fontsize=8, loc="upper left")
     for axes in figure.axes:
