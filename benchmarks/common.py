@@ -174,12 +174,7 @@ def plot_bands(
         title: above.
         x: where the values stand; 0, 1, 2... by default.
     """
-    import matplotlib  # noqa: PLC0415 - workers draw nothing and need not load it
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "evolvent"  # same figures, same file
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 4))
     for arm, rows in curves.items():
         values = np.asarray(rows, dtype=float)
@@ -189,10 +184,26 @@ def plot_bands(
     axes.set(xlabel=x_label, ylabel=y_label, title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
+    save_figure(figure, path)
+    plt.close(figure)
+
+
+def pyplot() -> Any:
+    """``matplotlib.pyplot``, set so that the same figures give the same file."""
+    import matplotlib  # noqa: PLC0415 - workers draw nothing and need not load it
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "evolvent"
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    return plt
+
+
+def save_figure(figure: Any, path: str) -> None:
+    """Write a matplotlib figure, named from the root of the repository."""
     target = _figures_root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None}, bbox_inches="tight")
-    plt.close(figure)
 
 
 def write_text(path: str, text: str) -> None:
