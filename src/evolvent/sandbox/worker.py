@@ -101,9 +101,7 @@ def _lock(leash: Leash, limits: Mapping[str, int], request: int, result: int, pa
         libc.syscall(seccomp.NUMBERS["capset"][column], struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
     if leash.landlocked and _restrict_files(leash):
         held.append("landlock")
-    if leash.filters:
-        if not seccomp.install(libc, leash.filters[limits["num_tasks"] > 1]):
-            raise OSError("the system call filter was refused")
+    if leash.filters and seccomp.install(libc, leash.filters[limits["num_tasks"] > 1]):
         held.append("seccomp")
     return held
 
