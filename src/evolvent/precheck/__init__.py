@@ -190,15 +190,18 @@ def _read_regular(path: str, root: int | None, expected: int | None) -> bytes:
         if exc.errno == errno.ELOOP:
             raise StoreError("is a link, which is never followed; copy the file itself (cp -L)") from None
         raise
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
+    try:
+        found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise StoreError("is no regular file; copy the file itself")
         if expected is None:
             _within(os.path.basename(path), found.st_size)
         elif found.st_size != expected:
             raise StoreError(f"{path}: expected {expected} bytes, got {found.st_size}; run again to make it anew")
-        data = file.read(found.st_size + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(found.st_size + 1)
+    finally:
+        os.close(handle)
     if len(data) != found.st_size:
         raise StoreError("changed while it was read; try again")
     return data
