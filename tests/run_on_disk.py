@@ -94,7 +94,7 @@ class RunOnDisk:
         return {"version": candidate.hash, "candidate": candidate.plain(), "policy": {}, "parameters": 3}
 
     def _begin(self, commitment: str) -> None:
-        config = self.settings.model_dump()
+        config = self.settings.recorded()
         goal = {"skill": "multi", **self.settings.goal.model_dump()}
         start = {"config": config, "task": "sql_migration", "seed": 0, "plan": self.settings.plan.hash, "goal": goal}
         self.add("run.started", "run", start)

@@ -10,6 +10,7 @@ Not here: defaults of operators (`operators/`), anything that changes while a ru
 from __future__ import annotations
 
 import difflib
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -152,6 +153,30 @@ class BudgetSettings(_Limits):
     build: BuildBudget = BuildBudget()
 
 
+class JudgeSettings(_Strict):
+    """Where the judge lives. No part of what a run is: a run may move between judges that hold its secret."""
+
+    url: str = Field(default="", description="judge on another host, judge://HOST:PORT; empty for one on this machine")
+    key: str = Field(
+        default="", description="file of the key shared with that judge; EVOLVENT_JUDGE_KEY in its place holds the key"
+    )
+    user: str = Field(
+        default="",
+        description="account that a judge on this machine runs as; empty for one of its own where root starts",
+    )
+    network: bool = Field(default=False, description="leave it the network, for a task whose verifier needs a server")
+    silence_seconds: int = Field(
+        default=3600, ge=1, description="a judge without a word for so long is ended, with all that it started"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, text: str) -> str:
+        if text and not re.fullmatch(r"judge://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}", text):
+            raise ValueError(f"expected judge://HOST:PORT, got {text!r}")
+        return text
+
+
 class Settings(_Strict):
     """All of `evolvent.yaml`."""
 
@@ -174,11 +199,16 @@ class Settings(_Strict):
     workers: int = Field(default=2, ge=1, le=256)
     threads: int = Field(default=1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
     proposer: Literal["bandit", "random"] = "bandit"
+    judge: JudgeSettings = JudgeSettings()
 
     @property
     def run_id(self) -> str:
         """Name of the run: the same settings give the same name, so that two runs can be compared event by event."""
-        return content_hash(self.model_dump())[:12]
+        return content_hash(self.recorded())[:12]
+
+    def recorded(self) -> dict[str, Any]:
+        """What a run is, as its first event keeps it: all but where the judge lives."""
+        return self.model_dump(exclude={"judge"})
 
 
 def parse(data: Any, where: str) -> Settings:

@@ -24,6 +24,9 @@ from evolvent.inputs import check_inputs, gold_bytes, seed_files
 from evolvent.jobs import JobEngine
 from evolvent.judge.client import JudgeClient
 from evolvent.judge.questions import SealedQuestion
+from evolvent.judge.remote import RemoteJudge
+from evolvent.judge.separation import House
+from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
 from evolvent.memory.effects import Effects
@@ -71,7 +74,7 @@ class Run:
         """The ledger. Settings that were edited after the start are refused: a run has one change plan."""
         ledger = Ledger.open(self.folder / LEDGER, self.settings.run_id if create else None, create=create)
         started = ledger.get("run")
-        if started is not None and started.payload["config"] != self.settings.model_dump():
+        if started is not None and started.payload["config"] != self.settings.recorded():
             ledger.close()
             raise UsageError(
                 f"{self.folder / CONFIG_NAME}: was changed after the run began; a run keeps its settings. "
@@ -100,6 +103,32 @@ class Run:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as exc:
             raise UsageError(f"{path}: cannot be read as evidence ({type(exc).__name__}); `evolvent audit`") from None
+
+    def judge(
+        self, *, secret_hex: str | None = None, on_progress: Callable[[Payload], None] = lambda fields: None
+    ) -> JudgeClient:
+        """The run's judge, on this machine or where the settings say; nothing is started or reached yet.
+
+        Raises:
+            UsageError: the key of a judge on another host cannot be read.
+        """
+        where, settings = self.settings.judge, self.settings
+        if where.url:
+            key = read_key(self.folder / where.key if where.key else None, KEY_VARIABLE)
+            address = address_of(where.url.removeprefix("judge://"), "judge.url")
+            copies = self.folder / JUDGE / "evidence"
+            link = RemoteJudge(
+                address, key, store=self.store, run=settings.run_id, copies=copies, silence_s=where.silence_seconds
+            )
+            return JudgeClient.over(link, on_progress)
+        house = House(
+            user=where.user, network=where.network, silence_s=where.silence_seconds, threads=settings.threads,
+            workers=min(2, settings.workers),
+        )  # fmt: skip
+        return JudgeClient(
+            self.folder / JUDGE, self.folder / STORE, settings.task, secret_hex=secret_hex, on_progress=on_progress,
+            house=house,
+        )  # fmt: skip
 
     # -- acting --------------------------------------------------------------------------------------------------------
 
@@ -159,15 +188,7 @@ class Run:
         if not (self.folder / LEDGER).is_file():
             check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
         ledger = self.ledger(create=True)
-        judge = JudgeClient(
-            self.folder / JUDGE,
-            self.folder / STORE,
-            settings.task,
-            secret_hex=secret_hex,
-            threads=settings.threads,
-            workers=min(2, settings.workers),
-            on_progress=lambda fields: on_stage("judging", fields),
-        )
+        judge = self.judge(secret_hex=secret_hex, on_progress=lambda fields: on_stage("judging", fields))
         engine = JobEngine(
             self.store,
             workers=settings.workers,
@@ -271,7 +292,7 @@ class Run:
 
     def _begin(self, loop: Loop, judge: JudgeClient, memory: Path | None) -> None:
         settings = self.settings
-        config = settings.model_dump()
+        config = settings.recorded()
         loop.once("run.started", "run", lambda: {
             "config": config, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
             "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),

@@ -14,56 +14,20 @@ from typing import Any
 import pytest
 
 from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
-from evolvent.judge import JudgeClient, Protected, Question, SealedQuestion, StandingQuestion
+from evolvent.judge import JudgeClient, SealedQuestion, StandingQuestion
 from evolvent.judge.bench import Bench, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.server import JudgeServer
 from evolvent.sandbox import IsolatedProcess
-from evolvent.store import Store
-from evolvent.types import Candidate, Decision, Problem, Score
+from evolvent.types import Decision, Problem, Score
+from toy_judges import HERE, PROTECTED, World, import_path
 
-HERE = Path(__file__).parent
-SECRET = "ab" * 32
-PROTECTED = (Protected(skill="single", margin_points=5), Protected(skill="chain", margin_points=5))
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
-
-
-class World:
-    """A store with toy versions, named by their skill levels."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.store = Store(root / "store")
-
-    def version(self, single: int, chain: int) -> dict[str, Any]:
-        weights = json.dumps({"single": single, "chain": chain}).encode()
-        model = self.store.put_tree({"levels.json": weights}, kind="model", meta={})
-        return Candidate(model=model, scaffold={"kind": "direct"}, genome="0" * 64).plain()
-
-    def question(self, candidate: dict[str, Any], **changes: Any) -> Question:
-        fields: dict[str, Any] = {
-            "slot": 1,
-            "candidate": candidate,
-            "incumbent": self.version(60, 70),
-            "anchor": self.version(50, 69),
-            "target": "single",
-            "protected": PROTECTED,
-            "alpha_sup": "0.005",
-            "alpha_ni": "0.005",
-            "max_items": 4000,
-        }
-        return Question(**{**fields, **changes})
-
-    def client(self, folder: str = "judge", **options: Any) -> JudgeClient:
-        worker = str(HERE / "toy_worker.py")
-        fields: dict[str, Any] = {"worker": worker, "secret_hex": SECRET, **options}
-        return JudgeClient(self.root / folder, self.root / "store", "toy_task:ToyTask", **fields)
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    paths = filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("PYTHONPATH", import_path())
     return World(tmp_path)
 
 
@@ -91,6 +55,24 @@ def test_verdicts(world: World, client: JudgeClient, levels: tuple[int, int], de
     assert evidence["question"] == json.loads(json.dumps(asked.plain()))
     assert (evidence["decision"], evidence["reason"]) == (decision, reason)
     assert all(len(stage["path"]) <= 60 for stage in evidence["stages"])
+
+
+def test_a_model_that_breaks_the_pre_check_reaches_no_worker(world: World, client: JudgeClient) -> None:
+    honest = world.store.read_tree(world.version(75, 70)["model"])
+    for slot, change in enumerate(
+        (
+            {"model.safetensors": honest["model.safetensors"] + b"0"},
+            {"config.json": b'{"model_type": "toy", "auto_map": {"AutoConfig": "evil.Config"}}'},
+            {"evil.py": b"raise SystemExit"},
+        ),
+        1,
+    ):
+        model = world.store.put_tree({**honest, **change}, kind="model", meta={})
+        asked = world.question({**world.version(75, 70), "model": model}, slot=slot)
+        verdict = client.decide(asked)
+        assert (verdict.decision, verdict.reason) == (Decision.ABSTAIN, "model_refused")
+        assert client.evidence(verdict.evidence)["error"] in ("size", "code", "name")
+        assert client.decide(asked) == verdict, "a slot that is taken is finished by this"
 
 
 def test_the_same_question_gets_the_same_answer_also_anew(world: World) -> None:

@@ -1,13 +1,14 @@
-"""A rollout worker without a tensor library: a "model" is a JSON file of skill levels.
+"""A rollout worker without a tensor library: a "model" is one tensor of two skill levels.
 
 An output is "right" or "wrong"; which one is a fixed function of the prompt and the level, so two levels differ on few
-items, as two versions of one real model do. Level -1 dies, level -2 writes nonsense.
+items, as two versions of one real model do. Level -1 dies, level -2 writes nonsense, level -3 hangs.
 """
 
 import hashlib
-import json
 import os
+import struct
 import sys
+import time
 
 from evolvent.sandbox import isolate, read_frame, read_json, write_json
 
@@ -16,6 +17,8 @@ def answer(levels: dict[str, int], prompt: str) -> str:
     skill, _, item = prompt.partition(":")
     if levels[skill] == -1:
         os._exit(1)
+    if levels[skill] == -3:
+        time.sleep(3600)
     draw = int.from_bytes(hashlib.sha256(item.encode()).digest()[:4], "big") % 100
     return "right" if draw < levels[skill] else "wrong"
 
@@ -28,9 +31,11 @@ def main() -> None:
     while (request := read_json(requests)) is not None:
         match request["op"]:
             case "load":
-                weights = read_frame(requests)  # the one file that a toy model has
+                files = {name: read_frame(requests) for name in request["files"]}
+                weights = files["model.safetensors"]
                 assert isinstance(weights, bytes)
-                models[request["handle"]] = json.loads(weights)
+                single, chain = struct.unpack("<2i", weights[-8:])
+                models[request["handle"]] = {"single": single, "chain": chain}
                 write_json(answers, {"ok": True})
             case "rollout":
                 levels = models[request["handle"]]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, begin, checks, reading
+from evolvent.cli import acting, begin, checks, judging, reading
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -51,6 +51,11 @@ def _app() -> typer.Typer:
     memory.callback()(_memory)
     memory.command("export")(reading.memory_export)
     root.add_typer(memory, name="memory")
+    judge = typer.Typer(no_args_is_help=True, help="A judge on another host.", **plain)
+    judge.callback()(_judge)
+    judge.command("serve")(judging.serve)
+    judge.command("key")(judging.key)
+    root.add_typer(judge, name="judge")
     return root
 
 
@@ -73,6 +78,10 @@ def _root(
 
 def _memory() -> None:
     """What was learned about changes."""
+
+
+def _judge() -> None:
+    """A judge on another host."""
 
 
 app = _app()

@@ -24,6 +24,7 @@ from evolvent.types import Problem, Score
 if TYPE_CHECKING:
     from evolvent.cli.forecast import Forecast
     from evolvent.plan import ChangePlan, Settings
+    from evolvent.run import Run
     from evolvent.sandbox import IsolatedProcess
     from evolvent.tasks import Task
 
@@ -84,6 +85,7 @@ def doctor(folder: Dir = HERE, as_json: AsJson = False) -> None:
     found: dict[str, str] = {}
     report.add("sandbox", lambda: _sandbox(found))
     report.add("network", lambda: found.get("network", "unknown: no worker started"))
+    report.add("judge", _judge_apart)
     report.close("doctor", as_json, isolation=found.get("isolation", "none"))
 
 
@@ -93,7 +95,8 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     from evolvent.cli.forecast import forecast
     from evolvent.run import Run, load_operators
 
-    settings = Run.open(folder).settings
+    run = Run.open(folder)
+    settings = run.settings
     report = _Report()
     report.rows.append(("settings", True, f"valid; run {settings.run_id}, plan {settings.plan.hash[:12]}"))
     task = tasks.load(settings.task)
@@ -101,6 +104,8 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
         report.add(skill, lambda skill=skill: _skill(task, skill))
     report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators)))
     report.add("model", lambda: _model(settings, task, folder))
+    if settings.judge.url:
+        report.add("judge", lambda: _reached(run))
     rows = forecast(settings.plan)
     report.add("gate", lambda: _can_see(rows, settings.plan))
     if not as_json:
@@ -178,6 +183,33 @@ def _sandbox(found: dict[str, str]) -> str:
     if tier != KERNEL:
         raise CheckFailed(f"isolation is '{tier}', a judge needs '{KERNEL}' (Linux with seccomp and Landlock)")
     return f"isolation '{tier}', each protection tried"
+
+
+def _judge_apart() -> str:
+    """What would keep a judge's process apart here, each tried; less than all of it is no reason not to judge."""
+    import tempfile
+
+    from evolvent.judge.separation import House, needed_by, separate
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)  # as a run's folder
+        found = separate(House(), place / "judge", needed_by(place / "store"))
+    rows = (
+        ("a user of its own", found.uid >= 0, "start as root with an interpreter that others may read"),
+        ("no network", "n" in found.spaces, "needs Linux namespaces"),
+        ("a process tree that ends as one", "t" in found.spaces, "needs Linux namespaces"),
+    )
+    has = ", ".join(name for name, given, _ in rows if given)
+    lacks = "; ".join(f"not {name} ({why})" for name, given, why in rows if not given)
+    return "; ".join(filter(None, (f"its process gets {has}" if has else "", lacks)))
+
+
+def _reached(run: Run) -> str:
+    """Reach the judge on another host and say hello."""
+    with run.judge() as judge:
+        said = judge.surroundings
+    return f"reached at {run.settings.judge.url}; commitment {said['commitment'][:12]}"
 
 
 def _network(pid: int) -> str:

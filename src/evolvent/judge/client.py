@@ -1,34 +1,34 @@
-"""The loop's side of the judge: starts its process, asks, waits.
+"""The loop's side of the judge: asks, waits, checks what comes back.
 
-A judge that died is started again at the next question; it answers a repeated question as it would have.
+A judge that died within a question is started again and asked again; it draws the same items. A question that fells it
+each time is forfeited: its slot ends without a pass, and is never asked anew.
 
-Not here: anything that decides.
+Not here: anything that decides; how a judge is reached (`process.py`, `remote.py`).
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from evolvent import errors
-from evolvent.errors import EvolventError, SandboxError
+from evolvent.errors import EvolventError
+from evolvent.judge.process import JudgeDied, Link, LocalJudge
+from evolvent.judge.protocol import checked_evidence
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
-from evolvent.sandbox import read_json, write_json
+from evolvent.judge.separation import House
 from evolvent.types import Candidate, Decision, Record, Verdict
 
 __all__ = ["JudgeClient"]
 
-_END_AFTER_S = 1.0
-_SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
+Json = dict[str, Any]
 
 
 class JudgeClient:
-    """One judge's process. Use as a context manager.
+    """One judge. Use as a context manager.
 
     Args:
         folder: the judge's own folder; nothing else of the run may lie in it.
@@ -37,8 +37,7 @@ class JudgeClient:
         secret_hex: injected secret, for tests; otherwise the judge draws one and keeps it.
         on_progress: told what the judge tells while it works: items drawn by skill, and the test in most doubt.
         worker: module of the rollout worker, or a path ending in .py.
-        threads: threads of a rollout worker.
-        workers: rollout workers, 1 or 2: two run both versions of a pair at once.
+        house: how its process is to live.
     """
 
     def __init__(
@@ -48,33 +47,30 @@ class JudgeClient:
         task: str,
         *,
         secret_hex: str | None = None,
-        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        on_progress: Callable[[Json], None] | None = None,
         worker: str = "evolvent.observe.worker",
-        threads: int = 1,
-        workers: int = 2,
+        house: House | None = None,
     ) -> None:
-        options = {"folder": folder.absolute(), "store": store_root.absolute(), "task": task, "worker": worker}
-        self._argv = [
-            sys.executable,
-            "-m",
-            "evolvent.judge.server",
-            "--threads",
-            str(threads),
-            "--workers",
-            str(workers),
-        ]
-        for name, value in options.items():
-            self._argv += [f"--{name}", str(value)]
-        self._secret_hex = secret_hex
+        house = house or House()
+        self._link: Link = LocalJudge(folder, store_root, task, worker=worker, house=house, secret_hex=secret_hex)
         self._on_progress = on_progress or (lambda fields: None)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._commitment = ""
+
+    @classmethod
+    def over(cls, link: Link, on_progress: Callable[[Json], None] | None = None) -> Self:
+        """A client of a judge that is reached in another way."""
+        client = cls.__new__(cls)
+        client._link, client._on_progress = link, on_progress or (lambda fields: None)
+        return client
 
     @property
     def commitment(self) -> str:
         """SHA-256 of the judge's secret, in hex; belongs in the ledger before the first question."""
-        self._started()
-        return self._commitment
+        return str(self.surroundings["commitment"])
+
+    @property
+    def surroundings(self) -> Json:
+        """What the judge said of itself: ``commitment``, ``user``, ``network`` and ``tree``."""
+        return self._link.hello()
 
     def decide(self, question: Question) -> Verdict:
         """May the candidate replace the incumbent?
@@ -92,41 +88,50 @@ class JudgeClient:
             isolation=answer["isolation"],
         )
 
-    def standing(self, question: StandingQuestion) -> dict[str, Any]:
+    def standing(self, question: StandingQuestion) -> Json:
         """Has the champion become worse? ``{alarm, evidence, isolation}``."""
         return self._ask("standing", question)
 
-    def sealed(self, question: SealedQuestion) -> dict[str, Any]:
+    def sealed(self, question: SealedQuestion) -> Json:
         """``{skills, evidence, isolation}``; counts of a skill as in `rows.SkillGain`."""
         return self._ask("sealed", question)
 
-    def evidence(self, name: str) -> dict[str, Any]:
-        """Evidence by hash, as a verdict names it.
+    def evidence(self, name: str) -> Json:
+        """Evidence by hash, as a verdict names it; checked against it.
 
         Raises:
             StoreError: it is gone or was altered.
         """
-        return self._request({"op": "evidence", "hash": name})
+        return checked_evidence(name, self.request({"op": "evidence", "hash": name}))
+
+    def request(self, request: Json, on_progress: Callable[[Json], None] | None = None) -> Json:
+        """One request of the protocol, also after the judge died of it.
+
+        Raises:
+            EvolventError: as the judge raised it.
+            SandboxError: it died twice of a question that cannot be forfeited, or cannot be reached.
+        """
+        on_progress = on_progress or self._on_progress
+        reply: Json = {}
+        for attempt in range(3):
+            try:
+                reply = self._link.ask(request, on_progress)
+                break
+            except JudgeDied:
+                if attempt == 2 or (attempt == 1 and request["op"] != "decide"):
+                    raise
+                if attempt == 1:  # it was felled twice: no third look, and no other question in its place
+                    request = {**request, "op": "forfeit"}
+        if "error" in reply:
+            raise _typed(reply)
+        return reply["answer"]
 
     def close(self) -> None:
         """End the judge's process; its worker dies with it. May be called again."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for stream in (process.stdin, process.stdout):
-            assert stream is not None
-            try:
-                stream.close()
-            except OSError:
-                pass  # it died with a request unread
-        try:
-            process.wait(_END_AFTER_S)
-        except subprocess.TimeoutExpired:  # still warming, or at work for nobody: nothing is lost by ending it
-            process.kill()
-            process.wait()
+        self._link.close()
 
     def __enter__(self) -> Self:
-        self._started()
+        self._link.hello()
         return self
 
     def __exit__(
@@ -134,56 +139,18 @@ class JudgeClient:
     ) -> None:
         self.close()
 
-    def _ask(self, kind: str, question: Record) -> dict[str, Any]:
-        return self._request({"op": kind, "question": question.plain()})
+    def _ask(self, kind: str, question: Record) -> Json:
+        return self.request({"op": kind, "question": question.plain()})
 
-    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
-        process = self._started()
-        assert process.stdin is not None
-        try:
-            write_json(process.stdin, request)
-            while "progress" in (answer := self._receive(process)):
-                self._on_progress(answer["progress"])
-        except (BrokenPipeError, SandboxError):
-            self.close()
-            raise SandboxError("the judge's process died; ask again, the answer will be the same") from None
-        if "error" in answer:
-            raise _typed(answer)
-        return answer["answer"]
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self.close()
-        source = str(Path(__file__).parents[2])
-        paths = filter(None, (source, os.environ.get("PYTHONPATH")))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        if self._secret_hex is not None:
-            environment[_SECRET_VARIABLE] = self._secret_hex
-        # Its own session: a person's Ctrl-C stops the loop, which then ends the judge in order.
-        self._process = subprocess.Popen(
-            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
-        )
-        hello = self._receive(self._process)
-        if self._commitment not in ("", hello["commitment"]):
-            self.close()
-            raise SandboxError("the judge came back with another secret; its folder was changed within a run")
-        self._commitment = hello["commitment"]
-        return self._process
-
-    @staticmethod
-    def _receive(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        assert process.stdout is not None
-        answer = read_json(process.stdout)
-        if answer is None:
-            raise SandboxError("the judge's process ended; see its messages above")
-        return answer
+    @property
+    def _process(self) -> subprocess.Popen[bytes] | None:
+        return self._link.process
 
 
-def _typed(answer: dict[str, Any]) -> EvolventError:
+def _typed(answer: Json) -> EvolventError:
     """The error that the judge raised, by its name."""
     kind = getattr(errors, str(answer.get("kind")), None)
     # Some errors are built from parts, not from their message; those come back as the base.
     if isinstance(kind, type) and issubclass(kind, EvolventError) and "__init__" not in vars(kind):
-        return kind(answer["error"])
-    return EvolventError(answer["error"])
+        return kind(str(answer["error"]))
+    return EvolventError(str(answer["error"]))

@@ -10,9 +10,11 @@ Not here: who may ask for evidence, and when (the loop opens it after the verdic
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from evolvent.types import canonical_json, sha256_hex
 __all__ = ["JudgeFolder"]
 
 _SECRET_BYTES = 32
+_HOLD_S, _TRIES = 10.0, 100  # a predecessor that was killed may take a moment to be gone
 Json = dict[str, Any]
 
 
@@ -40,12 +43,31 @@ class JudgeFolder:
 
     def __init__(self, root: Path, secret: bytes | None = None) -> None:
         self.root = root
+        self._lock = -1
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)
         for name in ("evidence", "answers", "places"):
             (root / name).mkdir(exist_ok=True)
         self.secret = secret or self._own_secret()
         self.commitment = sha256_hex(self.secret)
+
+    def hold(self) -> None:
+        """Hold the folder for this process, until it ends: two judges on one secret would answer side by side.
+
+        Raises:
+            SandboxError: another holds it. One that was killed lets go at once.
+        """
+        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_HOLD_S / _TRIES)
+            else:
+                self._lock = handle  # open as long as we are
+                return
+        os.close(handle)
+        raise SandboxError(f"{self.root}: another judge works in this folder; a judge serves one run at a time")
 
     def take(self, place: str, question_key: str) -> None:
         """Take a place for a question, or find that the question has it.

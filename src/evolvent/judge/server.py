@@ -20,28 +20,30 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolvent import tasks
-from evolvent.errors import EvolventError, SandboxError, UnsafeError, UsageError
+from evolvent.errors import ModelRefused, SandboxError, UnsafeError
 from evolvent.judge.bench import Bench, Block, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import Gate, Pair, PairedGate, Stage, items_used, standing_stages
+from evolvent.judge.process import SECRET_VARIABLE
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
-from evolvent.sandbox import KERNEL, read_json, write_json
+from evolvent.judge.separation import network_is_gone
+from evolvent.judge.serving import serve
+from evolvent.sandbox import KERNEL, write_json
 from evolvent.store import Store
 from evolvent.types import Candidate, Decision, content_hash, dec
 
 __all__ = ["JudgeServer", "main"]
 
-SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
-_MAX_REQUEST_BYTES = 4 << 20
 _PATH_POINTS = 60
 _LOG_E_DIGITS = 15  # so that whoever computes it again can hold it to 1e-9
 _PR_SET_DUMPABLE = 4
+_LOW_PID = 2  # of a process tree of our own; in the machine's, these numbers are the kernel's
 Json = dict[str, Any]
 
 
@@ -124,6 +126,8 @@ class JudgeServer:
         if isolation == KERNEL:
             try:
                 decision, reason, stages = self._rule(question, draws)
+            except ModelRefused as exc:
+                decision, reason, error = Decision.ABSTAIN, "model_refused", exc.kind
             except SandboxError as exc:
                 # The slot is finished by this: a candidate that fells its worker gets no second try.
                 decision, reason, error = Decision.ABSTAIN, "sandbox_failed", type(exc).__name__
@@ -133,6 +137,18 @@ class JudgeServer:
             decision, reason, key = Decision.ABSTAIN, f"isolation:{isolation}", ""
         answer = {"decision": decision.value, "reason": reason, "isolation": isolation}
         return self._folder.save(key, self._evidence(draws, answer, stages, error), answer)
+
+    def forfeit(self, question: Question) -> Json:
+        """End a slot whose question felled the judge each time: an answer that is no pass, and no other, ever.
+
+        Nothing of the items is told, so an asker that forfeits without need only loses its slot.
+        """
+        stored, key = self._stored("decide", question.plain(), f"slot-{question.slot}")
+        if stored is not None:
+            return stored
+        draws = self._draws(question, question.candidate, {}, str(question.slot))
+        answer = {"decision": Decision.ABSTAIN.value, "reason": "judge_failed", "isolation": "none"}
+        return self._folder.save(key, {**self._evidence(draws, answer, (), "judge_failed"), "tokens": 0}, answer)
 
     def standing(self, question: StandingQuestion) -> Json:
         """Whether the champion has become worse than the reference, with the evidence's hash."""
@@ -264,16 +280,6 @@ class JudgeServer:
         }
 
 
-def serve(server: JudgeServer, folder: JudgeFolder, requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until the stream ends. An error of the asker or the world is an answer too."""
-    while (request := read_json(requests, _MAX_REQUEST_BYTES)) is not None:
-        try:
-            answer = _dispatch(server, folder, request)
-        except EvolventError as exc:
-            answer = {"error": str(exc), "kind": type(exc).__name__}
-        write_json(answers, answer)
-
-
 def main() -> None:
     """Entry of the process."""
     parser = argparse.ArgumentParser(prog="python -m evolvent.judge.server", description="The judge's process.")
@@ -292,6 +298,7 @@ def main() -> None:
     os.dup2(2, 1)
     task = tasks.load(options.task)
     folder = JudgeFolder(options.folder.resolve(), secret)
+    folder.hold()
     worker = [
         sys.executable,
         *([] if options.worker.endswith(".py") else ["-m"]),
@@ -312,25 +319,16 @@ def main() -> None:
             progress=lambda fields: write_json(answers, {"progress": fields}),
         )
         try:
-            write_json(answers, {"ready": True, "commitment": folder.commitment})
+            write_json(answers, {"ready": True, "commitment": folder.commitment, **_surroundings()})
             bench.warm()  # while the first candidate is still being built
             serve(server, folder, sys.stdin.buffer, answers)
         except BrokenPipeError:
             pass  # the asker is gone; it will ask again
 
 
-def _dispatch(server: JudgeServer, folder: JudgeFolder, request: Json) -> Json:
-    match request.get("op"):
-        case "decide":
-            return {"answer": server.decide(Question.from_plain(request["question"]))}
-        case "standing":
-            return {"answer": server.standing(StandingQuestion.from_plain(request["question"]))}
-        case "sealed":
-            return {"answer": server.sealed(SealedQuestion.from_plain(request["question"]))}
-        case "evidence":
-            return {"answer": folder.evidence(str(request.get("hash")))}
-        case unknown:
-            raise UsageError(f"judge: expected decide, standing, sealed or evidence, got {unknown!r}")
+def _surroundings() -> Json:
+    """What keeps this process apart, as it finds it."""
+    return {"user": os.geteuid(), "network": not network_is_gone(), "tree": os.getpid() <= _LOW_PID}
 
 
 def _close_the_shutters() -> bytes | None:

@@ -8,7 +8,7 @@ Not here: the judge, and what a candidate is worth.
 """
 
 from evolvent.sandbox.code import CallResult, CodeSandbox, Limits, Outcome
-from evolvent.sandbox.frames import MAX_FRAME_BYTES, read_frame, read_json, write_bytes, write_json
+from evolvent.sandbox.frames import MAX_FRAME_BYTES, FrameRefused, read_frame, read_json, write_bytes, write_json
 from evolvent.sandbox.isolate import KERNEL, REDUCED, isolate
 from evolvent.sandbox.process import IsolatedProcess
 
@@ -18,6 +18,7 @@ __all__ = [
     "REDUCED",
     "CallResult",
     "CodeSandbox",
+    "FrameRefused",
     "IsolatedProcess",
     "Limits",
     "Outcome",

@@ -14,10 +14,14 @@ from typing import IO, Any, NoReturn
 
 from evolvent.errors import SandboxError
 
-__all__ = ["MAX_FRAME_BYTES", "read_frame", "read_json", "write_bytes", "write_json"]
+__all__ = ["MAX_FRAME_BYTES", "FrameRefused", "read_frame", "read_json", "write_bytes", "write_json"]
 
 MAX_FRAME_BYTES = 1 << 30
 _HEADER_BYTES = 5
+
+
+class FrameRefused(SandboxError):
+    """A whole frame that is not accepted: it was read to its end, so that the next can be."""
 
 
 def read_frame(stream: IO[bytes], max_bytes: int = MAX_FRAME_BYTES) -> dict[str, Any] | bytes | None:
@@ -56,7 +60,7 @@ def read_json(stream: IO[bytes], max_bytes: int = MAX_FRAME_BYTES) -> dict[str, 
     """
     frame = read_frame(stream, max_bytes)
     if isinstance(frame, bytes):
-        raise SandboxError(f"frame: expected JSON, got {len(frame)} raw bytes")
+        raise FrameRefused(f"frame: expected JSON, got {len(frame)} raw bytes")
     return frame
 
 
@@ -87,9 +91,9 @@ def parse_object(payload: bytes) -> dict[str, Any]:
     try:
         value = json.loads(payload.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as exc:
-        raise SandboxError(f"frame: expected strict JSON, got {payload[:40]!r}: {exc}") from exc
+        raise FrameRefused(f"frame: expected strict JSON, got {payload[:40]!r}: {exc}") from exc
     if not isinstance(value, dict):
-        raise SandboxError(f"frame: expected a JSON object, got {type(value).__name__}")
+        raise FrameRefused(f"frame: expected a JSON object, got {type(value).__name__}")
     return value
 
 
