@@ -29,6 +29,8 @@ LEVELS = {
         [
             "operators",
             "building",
+            "keeper",
+            "origin",
             "rebuild",
             "statement",
             "versions",

@@ -24,20 +24,18 @@ from evolvent.inputs import check_inputs, gold_bytes, seed_files
 from evolvent.jobs import JobEngine
 from evolvent.judge.client import JudgeClient
 from evolvent.judge.questions import SealedQuestion
+from evolvent.keeper import Keeper
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
 from evolvent.memory.effects import Effects
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
-from evolvent.signing import Signer
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome, Goal
-from evolvent.witness import Notary
 
 LEDGER, STORE, JUDGE, TASKS, SIGNING = "ledger.sqlite", "store", "judge", "tasks", "signing"
-SIGNED_AFTER = frozenset({"turn.ended", "promoted", "rolled_back", "reported", "run.stopped"})
 Watch = Callable[[Event], None]
 Stage = Callable[[str, Payload], None]
 
@@ -177,8 +175,8 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
-                notary = self.notary(ledger)
-                self._missed(notary.publish(must=True), on_stage)
+                keeper = self.keeper(ledger, on_stage)
+                keeper.begin()
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,
@@ -191,7 +189,7 @@ class Run:
                     gold=self._gold(),
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=tuple(task.skills)),
                     max_new_tokens=task.max_output_tokens,
-                    on_event=self._signing(notary, on_event, on_stage),
+                    on_event=_both(on_event, keeper.told),
                     on_stage=on_stage,
                 )
                 self._begin(loop, judge, memory)
@@ -204,26 +202,17 @@ class Run:
         """Folders that are told of each signed head; relative ones start at the run's own."""
         return [self.folder / Path(place).expanduser() for place in self.settings.witness]
 
-    def notary(self, ledger: Ledger) -> Notary:
-        """Who signs the heads of this run, with the key that the settings name or one of its own."""
-        own, named = self.folder / SIGNING, self.settings.signing_key
-        signer = Signer.read(self.folder / named) if named else Signer.own(own / "key.pem")
-        return Notary(ledger, signer, own, self.witnesses)
-
-    def _signing(self, notary: Notary, on_event: Watch, on_stage: Stage) -> Watch:
-        """`on_event`, and a signed head where one is due: after what counts, and before anything is promoted."""
-
-        def told(event: Event) -> None:
-            on_event(event)
-            accepted = event.kind == "verdict" and event.payload["verdict"]["decision"] == "accept"
-            if accepted or event.kind in SIGNED_AFTER:
-                self._missed(notary.publish(must=accepted), on_stage)
-
-        return told
-
-    def _missed(self, failed: list[str], on_stage: Stage) -> None:
-        if failed:
-            on_stage("witness", {"failed": failed})
+    def keeper(self, ledger: Ledger, on_stage: Stage = lambda stage, fields: None) -> Keeper:
+        """Who keeps the signed record, with the key that the settings name or one of the run's own."""
+        return Keeper(
+            ledger,
+            self.store,
+            self.evidence,
+            folder=self.folder / SIGNING,
+            key=self.folder / Path(self.settings.signing_key).expanduser() if self.settings.signing_key else None,
+            witnesses=self.witnesses,
+            missed=lambda failed: on_stage("witness", {"failed": failed}),
+        )
 
     def promote(self, version: str, *, by: str, reason: str, on_event: Watch = lambda event: None) -> None:
         """Make a version champion by a person's word, whatever the judge said. Recorded as forced.
@@ -245,11 +234,12 @@ class Run:
                 "objection": said.payload["verdict"]["reason"] if said else "", "candidate": built["candidate"],
                 "policy": built["policy"], "evidence": said.payload["verdict"]["evidence"] if said else "",
             }  # fmt: skip
-            notary = self.notary(ledger)
-            notary.publish(must=True)
+            keeper = self.keeper(ledger)
+            keeper.begin()
             key = f"forced/{ledger.head()[0]}"
-            on_event(ledger.append("promoted", payload, actor="human", key=key))
-            notary.publish()
+            event = ledger.append("promoted", payload, actor="human", key=key)
+            on_event(event)
+            keeper.told(event)
 
     def rollback(
         self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None
@@ -278,8 +268,9 @@ class Run:
             plain = {"candidate": target["candidate"], "policy": target["policy"]}
             certified = certified_after(changes, leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
-            on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
-            self.notary(ledger).publish()
+            event = ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}")
+            on_event(event)
+            self.keeper(ledger).told(event)
             return name
 
     def seal(self, loop: Loop, judge: Any, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -350,6 +341,14 @@ def _find_tasks_in(folder: Path) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*known, str(folder))))
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def _both(first: Watch, second: Watch) -> Watch:
+    def told(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return told
 
 
 def load_operators(names: list[str]) -> dict[str, Operator]:

@@ -24,6 +24,7 @@ from typing import Any
 
 from evolvent.audit.heads import check_heads
 from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
+from evolvent.audit.statements import check_statements
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import Ledger
 from evolvent.store import Store
@@ -91,7 +92,8 @@ def audit(
     for name in sorted(walk.artifacts):
         _check_artifact(findings, store, name)
     if signing is not None:
-        check_heads(findings, ledger.run, chain, signing, witnesses)
+        key = check_heads(findings, ledger.run, chain, signing, witnesses)
+        check_statements(findings, ledger, store, judge_folder / "evidence", signing, key)
     return findings
 
 

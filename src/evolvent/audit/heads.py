@@ -87,8 +87,8 @@ class _Places:
                 )
 
 
-def check_heads(findings: Findings, run: str, chain: Sequence[str], own: Path, witnesses: Sequence[Path]) -> None:
-    """Hold a ledger against the heads signed of it.
+def check_heads(findings: Findings, run: str, chain: Sequence[str], own: Path, witnesses: Sequence[Path]) -> str:
+    """Hold a ledger against the heads signed of it; returns the key that they are of, ``""`` when there are none.
 
     Args:
         findings: where faults go.
@@ -105,3 +105,6 @@ def check_heads(findings: Findings, run: str, chain: Sequence[str], own: Path, w
     places.compare(chain)
     if witnesses and (late := len(chain) - places.newest) > 0 and not findings.wrong:
         findings.notes.append(f"the last {late} of {len(chain)} events are newer than the last signed head")
+    if not places.claims:
+        findings.notes.append("there are no signed heads: nothing would show a ledger that was put back or rewritten")
+    return places.key

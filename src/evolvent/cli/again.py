@@ -22,7 +22,7 @@ def rebuild(
     line: Annotated[bool, typer.Option("--line", help="Its ancestors too, back to the seed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the jobs that made a version again, on CPU and without the cache: the same weights come out, or exit code 3."""
+    """Run a version's jobs again, on CPU and without the cache: the same weights come out, or exit code 3."""
     from evolvent.rebuild import line_of, maker_of, run_again
     from evolvent.report import words
     from evolvent.run import find_version
