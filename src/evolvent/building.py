@@ -9,6 +9,7 @@ Not here: which operators a plan names, and how large a model may get (`loop.py`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +17,9 @@ from evolvent.errors import JobFailed
 from evolvent.jobs import Job, JobResult
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.propose.base import OperatorSpec
-from evolvent.types import canonical_json
+from evolvent.types import Decision, canonical_json
 
-__all__ = ["OUT_OF_PLAN", "carry_out"]
+__all__ = ["OUT_OF_PLAN", "carry_out", "refusal"]
 
 OUT_OF_PLAN = "out_of_plan"  # kind of the failure: a person may decide otherwise, the loop may not
 
@@ -46,6 +47,13 @@ def carry_out(operator: Operator, bench: Bench) -> Built:
         if artifact and artifact not in known:
             raise JobFailed(OUT_OF_PLAN, f"{operator.spec.name}: its {what} was made by no job of this build")
     return replace(built, jobs=tuple(jobs))
+
+
+def refusal(verdict: Mapping[str, Any], current: bool) -> str:
+    """Why a judged candidate is not promoted: the judge's word, or what stands against an accepting one."""
+    if verdict["decision"] != Decision.ACCEPT:
+        return str(verdict["reason"])
+    return "out of plan: it names no such operator" if current else "judged against a version that is champion no more"
 
 
 def _check_params(spec: OperatorSpec, params: dict[str, Any]) -> None:

@@ -72,12 +72,21 @@ class Keeper:
                 self._state(event)
 
     def told(self, event: Event) -> None:
-        """Take in an event that was just appended. Raises what `begin` does, for witnesses at an accepting verdict only."""
+        """Take in an event that was just appended. Raises what `begin` does, for want of a witness only if accepted."""
         if event.kind == "promoted":
             self._state(event)
         accepted = event.kind == "verdict" and event.payload["verdict"]["decision"] == "accept"
         if accepted or event.kind in _SIGNED_AFTER:
             self._publish(must=accepted)
+
+    def after(self, watch: Callable[[Event], None]) -> Callable[[Event], None]:
+        """`watch`, and then `told`."""
+
+        def both(event: Event) -> None:
+            watch(event)
+            self.told(event)
+
+        return both
 
     def _publish(self, *, must: bool) -> None:
         if failed := self._notary.publish(must=must):

@@ -53,6 +53,7 @@ class ChangePlan(_Strict):
         default="0.05", description="chance, over the whole run, of promoting a loss beyond a margin"
     )
     alpha_standing: str = Field(default="0.05", description="chance, over the whole run, of a false standing alarm")
+    standing_every: int = Field(default=5, ge=1, description="turns between standing checks of an unchanged champion")
     first_epoch_slots: int = Field(default=8, ge=1, description="slots in the first epoch: fewer slots, larger levels")
     minimum_gain_points: int = Field(
         default=8, ge=1, le=99, description="smaller gains are not worth a promotion: futility"

@@ -175,6 +175,7 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
+                gold = self._gold(ledger)
                 keeper = self.keeper(ledger, on_stage)
                 keeper.begin()
                 loop = Loop(
@@ -186,10 +187,10 @@ class Run:
                     operators=operators,
                     proposer=BanditProposer() if settings.proposer == "bandit" else RandomProposer(),
                     state=self.state(ledger),
-                    gold=self._gold(),
+                    gold=gold,
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=tuple(task.skills)),
                     max_new_tokens=task.max_output_tokens,
-                    on_event=_both(on_event, keeper.told),
+                    on_event=keeper.after(on_event),
                     on_stage=on_stage,
                 )
                 self._begin(loop, judge, memory)
@@ -310,9 +311,9 @@ class Run:
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
             effects = _read_memory(memory)
             loop.once("memory.imported", "memory", lambda: {"memory": effects.plain()})
-        loop.once("seed.imported", "seed", self._import_seed)
+        loop.once("seed.imported", "seed", lambda: self._import_seed(loop.gold))
 
-    def _import_seed(self) -> Payload:
+    def _import_seed(self, gold: str) -> Payload:
         files = seed_files(self.settings.model)
         size = check_inputs(self.settings, self.folder)
         model = self.store.put_tree(files, "model", {"parameters": size})
@@ -323,12 +324,20 @@ class Run:
             "candidate": candidate.plain(),
             "policy": {},
             "parameters": size,
-            "gold": self._gold(),
+            "gold": gold,
         }
 
-    def _gold(self) -> str:
+    def _gold(self, ledger: Ledger) -> str:
+        """Store name of the seed's own data, which are a source of the change plan: the same ones at each start."""
         data = gold_bytes(self.settings, self.folder)
-        return self.store.put_bytes(data) if data else ""
+        name = self.store.put_bytes(data) if data else ""
+        began = ledger.get("seed")
+        if began is not None and began.payload["gold"] != name:
+            raise UsageError(
+                f"gold: {self.settings.gold or 'of the seed'}: holds other data than when the run began. A run learns "
+                f"from what its plan began with: restore the file, or start a new folder"
+            )
+        return name
 
 
 def _find_tasks_in(folder: Path) -> None:
@@ -341,14 +350,6 @@ def _find_tasks_in(folder: Path) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*known, str(folder))))
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-
-
-def _both(first: Watch, second: Watch) -> Watch:
-    def told(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return told
 
 
 def load_operators(names: list[str]) -> dict[str, Operator]:

@@ -5,7 +5,8 @@ and from the formulas alone (`recompute.py`).
 
 Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each
 question before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts;
-promotions and rollbacks grounded in a verdict, or named as forced; signed heads, here and at witnesses (`heads.py`).
+promotions and rollbacks grounded in a verdict, or named as forced; each change within the plan (`within.py`); signed
+heads, here and at witnesses (`heads.py`); a statement for each promotion (`statements.py`).
 
 Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a
 ledger that was rewritten as a whole, where no witness was told of it.
@@ -25,6 +26,7 @@ from typing import Any
 from evolvent.audit.heads import check_heads
 from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
 from evolvent.audit.statements import check_statements
+from evolvent.audit.within import Within
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import Ledger
 from evolvent.store import Store
@@ -111,7 +113,7 @@ class _Walk:
     """Goes through the events in order and holds each against what came before it."""
 
     def __init__(self, findings: Findings, evidence: Path) -> None:
-        self.findings, self.folder = findings, evidence
+        self.findings, self.folder, self.within = findings, evidence, Within(findings)
         self.artifacts: set[str] = set()
         self.plan: Json = {}
         self.commitment = self.seed = self.champion = self.certified = ""
@@ -142,11 +144,10 @@ class _Walk:
 
     def take(self, event: Event) -> None:
         self.artifacts.update(_artifacts(event.payload))
-        handler = self._handlers.get(event.kind)
-        if handler is None:
-            return
+        handler = self._handlers.get(event.kind, lambda payload, where: None)
         where = f"event {event.seq} ({event.kind})"
         try:
+            self.within.take(event)
             handler(event.payload, where)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             self.findings.wrong.append(f"{where}: cannot be checked: {type(exc).__name__}: {exc}")
