@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = ["HEADS", "HEAD_KIND", "Head", "HeadLog", "Notary", "SignedHead", "eve
 HEADS = "heads.jsonl"
 HEAD_KIND = "application/vnd.evolvent.head+json"
 _SNAPSHOT = "tree"
+_HASH = re.compile(r"[0-9a-f]{64}")
 _TAIL_BYTES = 1 << 14  # a line holds at most some forty hashes of 64 digits
 
 
@@ -88,13 +90,13 @@ class SignedHead:
         try:
             row = json.loads(line)
             head = Head(**row["head"])
-            proof = tuple(str(bytes.fromhex(text).hex()) for text in row["proof"]["path"])
+            proof = tuple(row["proof"]["path"])
             found = cls(head=head, key=row["key"], signature=row["sig"], after=row["proof"]["after"], proof=proof)
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
         kinds = ((head.size, int), (head.time_ns, int), (found.after, int), (head.run, str), (found.key, str))
         texts = all(type(value) is kind for value, kind in kinds) and isinstance(found.signature, str)
-        hashes = all(isinstance(text, str) and len(text) == 64 for text in (head.root, head.chain, *proof))
+        hashes = all(isinstance(text, str) and _HASH.fullmatch(text) for text in (head.root, head.chain, *proof))
         return found if texts and hashes else None
 
     def signed(self) -> bool:
