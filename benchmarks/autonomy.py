@@ -143,7 +143,10 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         "rolled_back": sum(e.kind == "rolled_back" for e in events),
         "promotions": promotions,
         "accepted_probes": sum(
-            operators[e.payload["id"]] in ("null", "planted_regression") for e in events if e.kind == "promoted"
+            operators[e.payload["id"]] in ("null", "planted_regression")
+            and e.payload["verdict"]["decision"] == "accept"  # accepted is bad enough: no plan lets a probe be promoted
+            for e in events
+            if e.kind == "verdict"
         ),
         "seed": {skill: sum(truth(seed_version, skill)) for skill in ("short", "long")},
         "champion": {skill: sum(truth(champion, skill)) for skill in ("short", "long")},

@@ -175,7 +175,13 @@ class RunOnDisk:
             self.add(
                 "promoted",
                 f"{id_}/decided",
-                {**promoted, "clause": "operators.x", "evidence": answer["evidence"], **where},
+                {
+                    **promoted,
+                    "clause": "operators.self_labels",
+                    "plan": rules.hash,
+                    "evidence": answer["evidence"],
+                    **where,
+                },
             )
             self.promotions += 1
         else:

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from evolvent import goals, standing, versions
 from evolvent.asking import promotion_question
 from evolvent.budget import Budget, allowance
+from evolvent.building import carry_out, refusal
 from evolvent.dev import DevSet, worth_judging
 from evolvent.errors import BudgetSpent, JobFailed, LedgerCorrupt
 from evolvent.jobs import JobEngine
@@ -272,7 +273,7 @@ class Loop:
             allowance=plan["allowance"],
         )
         try:
-            made: Built | JobFailed = self.operators[proposal.operator].build(bench)
+            made: Built | JobFailed = carry_out(self.operators[proposal.operator], bench)
         except JobFailed as exc:
             made = exc
         return made, int(1000 * (time.monotonic() - started))
@@ -298,9 +299,9 @@ class Loop:
         verdict, incumbent = self._judge(id_, version)
         accepted = verdict["decision"] == Decision.ACCEPT
         current = incumbent == self.state.versions[self.state.champion]["candidate"]  # or a person acted meanwhile
-        if not (accepted and current):
-            reason = "judged against a version that is champion no more" if accepted else verdict["reason"]
-            return self._reject(id_, version, reason)
+        listed = proposal.operator in self.settings.plan.operators  # a probe that gets through is still a probe
+        if not (accepted and current and listed):
+            return self._reject(id_, version, refusal(verdict, current))
         clause = f"operators.{proposal.operator}"
 
         def promotion() -> Payload:

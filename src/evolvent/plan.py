@@ -54,6 +54,7 @@ class ChangePlan(_Strict):
         default="0.05", description="chance, over the whole run, of promoting a loss beyond a margin"
     )
     alpha_standing: str = Field(default="0.05", description="chance, over the whole run, of a false standing alarm")
+    standing_every: int = Field(default=5, ge=1, description="turns between standing checks of an unchanged champion")
     first_epoch_slots: int = Field(default=8, ge=1, description="slots in the first epoch: fewer slots, larger levels")
     minimum_gain_points: int = Field(
         default=8, ge=1, le=99, description="smaller gains are not worth a promotion: futility"
@@ -200,6 +201,13 @@ class Settings(_Strict):
     threads: int = Field(default=1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
     proposer: Literal["bandit", "random"] = "bandit"
     judge: JudgeSettings = JudgeSettings()
+    # Where the record is copied to is no part of what the run is: it may change, and no event depends on it.
+    witness: list[str] = Field(
+        default=[], exclude=True, description="folders that get a copy of each signed head; may be changed at any time"
+    )
+    signing_key: str = Field(
+        default="", exclude=True, description="PEM file of an Ed25519 key; empty for the run's own signing/key.pem"
+    )
 
     @property
     def run_id(self) -> str:

@@ -1,7 +1,7 @@
 """A run: a folder with settings, ledger, store and judge, and what people do with it.
 
-``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `evolvent init` writes the settings, `Run.open` finds them; the
-command line does nothing that Python cannot. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
+``<folder>/evolvent.yaml ledger.sqlite store/ judge/ signing/``. `evolvent init` writes the settings, `Run.open` finds
+them; the command line does nothing that Python cannot. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
 controller's token; reading ones do not.
 
 Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
@@ -27,6 +27,7 @@ from evolvent.judge.questions import SealedQuestion
 from evolvent.judge.remote import RemoteJudge
 from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
+from evolvent.keeper import Keeper
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
 from evolvent.memory.effects import Effects
@@ -38,7 +39,7 @@ from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome, Goal
 
-LEDGER, STORE, JUDGE, TASKS = "ledger.sqlite", "store", "judge", "tasks"
+LEDGER, STORE, JUDGE, TASKS, SIGNING = "ledger.sqlite", "store", "judge", "tasks", "signing"
 Watch = Callable[[Event], None]
 Stage = Callable[[str, Payload], None]
 
@@ -198,6 +199,9 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
+                gold = self._gold(ledger)
+                keeper = self.keeper(ledger, on_stage)
+                keeper.begin()
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,
@@ -207,16 +211,33 @@ class Run:
                     operators=operators,
                     proposer=BanditProposer() if settings.proposer == "bandit" else RandomProposer(),
                     state=self.state(ledger),
-                    gold=self._gold(),
+                    gold=gold,
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),
                     max_new_tokens=task.max_output_tokens,
-                    on_event=on_event,
+                    on_event=keeper.after(on_event),
                     on_stage=on_stage,
                 )
                 self._begin(loop, judge, memory)
                 yield loop
         finally:
             judge.close()
+
+    @property
+    def witnesses(self) -> list[Path]:
+        """Folders that are told of each signed head; relative ones start at the run's own."""
+        return [self.folder / Path(place).expanduser() for place in self.settings.witness]
+
+    def keeper(self, ledger: Ledger, on_stage: Stage = lambda stage, fields: None) -> Keeper:
+        """Who keeps the signed record, with the key that the settings name or one of the run's own."""
+        return Keeper(
+            ledger,
+            self.store,
+            self.evidence,
+            folder=self.folder / SIGNING,
+            key=self.folder / Path(self.settings.signing_key).expanduser() if self.settings.signing_key else None,
+            witnesses=self.witnesses,
+            missed=lambda failed: on_stage("witness", {"failed": failed}),
+        )
 
     def promote(self, version: str, *, by: str, reason: str, on_event: Watch = lambda event: None) -> None:
         """Make a version champion by a person's word, whatever the judge said. Recorded as forced.
@@ -238,8 +259,12 @@ class Run:
                 "objection": said.payload["verdict"]["reason"] if said else "", "candidate": built["candidate"],
                 "policy": built["policy"], "evidence": said.payload["verdict"]["evidence"] if said else "",
             }  # fmt: skip
+            keeper = self.keeper(ledger)
+            keeper.begin()
             key = f"forced/{ledger.head()[0]}"
-            on_event(ledger.append("promoted", payload, actor="human", key=key))
+            event = ledger.append("promoted", payload, actor="human", key=key)
+            on_event(event)
+            keeper.told(event)
 
     def rollback(
         self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None
@@ -268,7 +293,9 @@ class Run:
             plain = {"candidate": target["candidate"], "policy": target["policy"]}
             certified = certified_after(changes, leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
-            on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
+            event = ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}")
+            on_event(event)
+            self.keeper(ledger).told(event)
             return name
 
     def seal(self, loop: Loop, judge: Any, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -308,9 +335,9 @@ class Run:
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
             effects = _read_memory(memory)
             loop.once("memory.imported", "memory", lambda: {"memory": effects.plain()})
-        loop.once("seed.imported", "seed", self._import_seed)
+        loop.once("seed.imported", "seed", lambda: self._import_seed(loop.gold))
 
-    def _import_seed(self) -> Payload:
+    def _import_seed(self, gold: str) -> Payload:
         files = seed_files(self.settings.model)
         size = check_inputs(self.settings, self.folder)
         model = self.store.put_tree(files, "model", {"parameters": size})
@@ -322,12 +349,20 @@ class Run:
             "candidate": candidate.plain(),
             "policy": {},
             "parameters": size,
-            "gold": self._gold(),
+            "gold": gold,
         }
 
-    def _gold(self) -> str:
+    def _gold(self, ledger: Ledger) -> str:
+        """Store name of the seed's own data, which are a source of the change plan: the same ones at each start."""
         data = gold_bytes(self.settings, self.folder)
-        return self.store.put_bytes(data) if data else ""
+        name = self.store.put_bytes(data) if data else ""
+        began = ledger.get("seed")
+        if began is not None and began.payload["gold"] != name:
+            raise UsageError(
+                f"gold: {self.settings.gold or 'of the seed'}: holds other data than when the run began. A run learns "
+                f"from what its plan began with: restore the file, or start a new folder"
+            )
+        return name
 
 
 def _find_tasks_in(folder: Path) -> None:

@@ -17,8 +17,6 @@ from evolvent.ledger import Ledger
 from evolvent.plan import Settings
 from evolvent.state import State
 
-STANDING_EVERY = 5  # turns between checks of an unchanged champion
-
 Payload = dict[str, Any]
 
 
@@ -82,7 +80,7 @@ def before_turn(desk: Desk, turn: int) -> None:
 def after_turn(desk: Desk, turn: int) -> None:
     """Look at a champion that is new, or that was not looked at for some turns."""
     s, key = desk.state, _key(desk, turn, "after")
-    due = s.champion != s.standing_of or turn - s.standing_at >= STANDING_EVERY
+    due = s.champion != s.standing_of or turn - s.standing_at >= desk.settings.plan.standing_every
     if _begun(desk, key) or (s.champion != s.seed and due):
         check(desk, turn, key)
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import psutil
 import pytest
+from toy_judges import World, import_path
 
 from evolvent.errors import UsageError
 from evolvent.judge.process import JudgeDied
 from evolvent.judge.separation import House, Separation, launch, needed_by, network_is_gone, separate
 from evolvent.types import Decision
-from toy_judges import World, import_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces and death signals are Linux's")
 SPACES = separate(House(), Path(tempfile.mkdtemp()) / "judge", []).spaces if sys.platform == "linux" else ""

@@ -5,10 +5,11 @@ and from the formulas alone (`recompute.py`).
 
 Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each
 question before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts;
-promotions and rollbacks grounded in a verdict, or named as forced.
+promotions and rollbacks grounded in a verdict, or named as forced; each change within the plan (`within.py`); signed
+heads, here and at witnesses (`heads.py`); a statement for each promotion (`statements.py`).
 
 Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a
-ledger that was rewritten as a whole (compare its head with a copy kept elsewhere).
+ledger that was rewritten as a whole, where no witness was told of it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from evolvent.audit.heads import check_heads
 from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
+from evolvent.audit.statements import check_statements
+from evolvent.audit.within import Within
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import Ledger
 from evolvent.store import Store
@@ -66,13 +70,17 @@ class Findings:
         return holds
 
 
-def audit(ledger: Ledger, store: Store, judge_folder: Path) -> Findings:
+def audit(
+    ledger: Ledger, store: Store, judge_folder: Path, signing: Path | None = None, witnesses: Sequence[Path] = ()
+) -> Findings:
     """Check a run. Reads everything, changes nothing.
 
     Args:
         ledger: the run's ledger.
         store: its artifacts.
         judge_folder: holds ``evidence/<hash>.json``.
+        signing: the run's own signed heads and statements; ``None`` looks at neither.
+        witnesses: folders elsewhere that were told of its heads.
     """
     findings = Findings()
     try:
@@ -81,11 +89,16 @@ def audit(ledger: Ledger, store: Store, judge_folder: Path) -> Findings:
         findings.wrong.append(str(exc))
         return findings  # what is read from a broken chain proves nothing
     walk = _Walk(findings, judge_folder / "evidence")
+    chain: list[str] = []
     for event in ledger.events():
+        chain.append(event.chain_hash)
         walk.take(event)
         findings.wrong.extend(walk.versions_named_wrongly(event))
     for name in sorted(walk.artifacts):
         _check_artifact(findings, store, name)
+    if signing is not None:
+        key = check_heads(findings, ledger.run, chain, signing, witnesses)
+        check_statements(findings, ledger, store, judge_folder / "evidence", signing, key)
     return findings
 
 
@@ -103,7 +116,7 @@ class _Walk:
     """Goes through the events in order and holds each against what came before it."""
 
     def __init__(self, findings: Findings, evidence: Path) -> None:
-        self.findings, self.folder = findings, evidence
+        self.findings, self.folder, self.within = findings, evidence, Within(findings)
         self.artifacts: set[str] = set()
         self.plan: Json = {}
         self.commitment = self.seed = self.champion = self.certified = ""
@@ -134,11 +147,10 @@ class _Walk:
 
     def take(self, event: Event) -> None:
         self.artifacts.update(_artifacts(event.payload))
-        handler = self._handlers.get(event.kind)
-        if handler is None:
-            return
+        handler = self._handlers.get(event.kind, lambda payload, where: None)
         where = f"event {event.seq} ({event.kind})"
         try:
+            self.within.take(event)
             handler(event.payload, where)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             self.findings.wrong.append(f"{where}: cannot be checked: {type(exc).__name__}: {exc}")

@@ -88,20 +88,36 @@ def show_one(
         str, typer.Argument(metavar="VERSION|SEQ", help="First letters of a version, or an event's number.")
     ],
     folder: Dir = HERE,
+    statement: Annotated[
+        bool, typer.Option("--statement", help="The signed statements about its promotions instead, one a line.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """A version's whole story, or one event."""
-    from evolvent.cli.versions import event_at, version_story
-    from evolvent.run import find_version
+    """A version's whole story, from the seed to what became of it; or one event."""
+    from evolvent.cli.versions import event_at
+    from evolvent.origin import statements_of, version_story
+    from evolvent.report.biography import biography
+    from evolvent.run import SIGNING, find_version
 
     with opened(folder) as (run, ledger):
         if what.isdecimal() and len(what) <= _LONGEST_SEQ:
-            value: dict[str, Any] = event_at(ledger, int(what)).plain()
-        else:
-            value = version_story(ledger, find_version(ledger, what), run.evidence)
-    if as_json:
-        return emit(value)
-    return show(_tree(value))
+            event = event_at(ledger, int(what)).plain()
+            return emit(event) if as_json else show(_tree(event))
+        built = find_version(ledger, what)
+        signed = statements_of(folder / SIGNING, built["version"])
+        if statement:
+            return _print_statements(built["version"], signed)
+        story = version_story(ledger, built, run.evidence, run.store)
+        champion = run.state(ledger).champion
+    story |= {"champion": champion == built["version"], "statements": [str(path) for path in signed]}
+    return emit(story) if as_json else show(biography(story))
+
+
+def _print_statements(version: str, signed: list[Path]) -> None:
+    if not signed:
+        raise UsageError(f"version {version[:12]}: there is no statement, because it was never promoted")
+    for path in signed:
+        print(path.read_text(encoding="utf-8"), end="")
 
 
 def diff(
@@ -113,7 +129,8 @@ def diff(
     """How two versions differ in making, scaffold, policy and verdict."""
     from rich.text import Text
 
-    from evolvent.cli.versions import differences, version_story
+    from evolvent.cli.versions import differences
+    from evolvent.origin import version_story
     from evolvent.report import words
     from evolvent.run import find_version
 
