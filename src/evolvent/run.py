@@ -174,6 +174,7 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
+                self.store.sweep()
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
+from evolvent.disk import step
 from evolvent.errors import EvolventError, LedgerBusy, LedgerCorrupt, StoreError, UsageError
 
 _BUSY_TIMEOUT_S = 30
@@ -65,6 +66,8 @@ class Database:
         """
         with _typed(self.path), self._writer.begin() as conn:
             yield conn
+            step("commit", self.path)
+        step("committed", self.path)
 
     def close(self) -> None:
         """Close the file."""
