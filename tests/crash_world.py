@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import evolvent
+import traced
 from evolvent import disk
 from evolvent.errors import EvolventError
 from evolvent.jobs import Job, JobContext, JobEngine
@@ -68,7 +69,7 @@ class Fault:
         self.struck = name
         if self.kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        if name in {"commit", "committed", "unlink"}:
+        if name in {"say", "commit", "committed", "unlink"}:
             return  # SQLite's own errors come from the kernel, see `traced.py`; an unlink needs no space
         if self.kind == "short" and name == "write":
             _path, descriptor, data = args
@@ -182,29 +183,35 @@ def child(folder: Path, turns: int, armed: Fault, answers: int) -> int:
     return 0
 
 
-def forked(folder: str, turns: int = 1, fault: str = "kill", at: int = 0) -> dict[str, Any]:
-    """Do the work in a child; returns ``{code, said, error, steps, struck}``."""
+def forked(folder: str, turns: int = 1, fault: str = "kill", at: int = 0, by_call: bool = False) -> dict[str, Any]:
+    """Do the work in a child; returns ``{code, said, error, steps, struck}``.
+
+    Steps are those that `evolvent.disk` announces, or, `by_call`, the system calls that change files (`traced`).
+    """
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(ours)
         code = 70
         try:
-            code = child(Path(folder), turns, Fault(fault, at), theirs)
+            if by_call:
+                traced.be_traced()
+            code = child(Path(folder), turns, Fault(fault, 0 if by_call else at), theirs)
         finally:
             os._exit(code)
+    calls = traced.follow(pid, fault, at, ignored=theirs) if by_call else None
     os.close(theirs)
     with os.fdopen(ours, "rb") as pipe:
         lines = pipe.read().decode().splitlines()
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = calls[0] if calls else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     notes = [line[2:] for line in lines if line.startswith("# ")]
     steps = next((note.split(" ")[1:] for note in notes if note.startswith("steps")), [str(at), ""])
     return {
         "code": code,
         "said": [line for line in lines if not line.startswith("# ")],
         "error": next((note for note in notes if not note.startswith("steps")), ""),
-        "steps": int(steps[0]),
-        "struck": " ".join(steps[1:]),
+        "steps": calls[1] if calls else int(steps[0]),
+        "struck": calls[2] if calls else " ".join(steps[1:]),
     }
 
 

@@ -77,23 +77,37 @@ def write_once(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those missing above it, each synced into the one above: a file is no safer than its folder."""
-    if path.is_dir():
-        return
-    make_folder(path.parent)
-    step("make", path)
-    path.mkdir(exist_ok=True)
-    sync_folder(path.parent)
+    """Make a folder and those missing above it, each synced into the one above: a file is no safer than its folder.
+
+    Raises:
+        StoreError: the disk is full or cannot be written.
+    """
+    with _telling(path):
+        if path.is_dir():
+            return
+        make_folder(path.parent)
+        step("make", path)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make what a file holds last. Raises `FileNotFoundError`, or `StoreError` when that fails."""
+    descriptor = os.open(path, os.O_RDONLY)
+    with _telling(path), os.fdopen(descriptor):
+        step("sync", path)
+        _sync(descriptor)
 
 
 def sync_folder(path: Path) -> None:
-    """Make names in this folder last."""
-    step("sync folder", path)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make the names in this folder last. Raises `StoreError` when that fails."""
+    with _telling(path):
+        step("sync folder", path)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sweep(folder: Path) -> None:
