@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from evolvent.store import Store
 from evolvent.types import sha256_hex
 
 KILLED = -signal.SIGKILL
-SECRET = b"s" * 32
 Say = Callable[[str], None]
 Watch = Callable[[str, tuple[Any, ...]], None]
 
@@ -90,30 +89,42 @@ def work(folder: Path, turns: int, say: Say) -> None:
     """Start or go on, to the end. Everything that was made sure of is said, right after."""
     with Ledger.open(folder / "ledger.sqlite", "run", create=True, clock=lambda: 7) as ledger:
         ledger.acquire()
-        store, judge = Store(folder / "store"), JudgeFolder(folder / "judge", SECRET)
-        store.sweep()
-        engine = Engine(store, workers=1)
+        world = World(folder, say)
         for i in range(turns):
-            turn(i, ledger, store, engine, judge, say)
+            turn(i, ledger, world, say)
         ledger.request("request.stop", {"why": "enough"}, key="stop")
         say("event request/stop")
 
 
-def turn(i: int, ledger: Ledger, store: Store, engine: JobEngine, judge: JudgeFolder, say: Say) -> None:
+class World:
+    """All that a run keeps beside its ledger."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.store, self.say = Store(folder / "store"), say
+        self.store.sweep()
+        self.judge, self.engine = JudgeFolder(folder / "judge"), Engine(self.store, workers=1)
+        say(f"secret {self.judge.commitment}")
+
+    def make(self, i: int) -> dict[str, Any]:
+        """Have a job done, keep a tree, ask a question; returns what the turn's event says."""
+        job = Job(function="crash_world:none", seed=i)
+        result = self.engine._cached(job.key) or self.engine._run(job, job.key, 60.0)
+        self.say(f"artifact {result.outputs['data']}")
+        tree = self.store.put_tree({"a.txt": b"same", "b.txt": b"%d" % i * 5000}, "data", {"turn": i})
+        self.say(f"artifact {tree}")
+        question = sha256_hex(str(i))
+        self.judge.take(f"place {i}", question)
+        self.say(f"place {i}")
+        answer = self.judge.answer(question) or self.judge.save(question, {"items": i}, {"decision": "accept"})
+        self.say(f"answer {question}")
+        return {"tree": tree, "made": result.outputs, "evidence": answer["evidence"]}
+
+
+def turn(i: int, ledger: Ledger, world: World, say: Say) -> None:
     """One turn: each step looks for its own event first, as the loop's do."""
     if ledger.get(f"turn/{i}") is not None:
         return
-    job = Job(function="crash_world:none", seed=i)
-    result = engine._cached(job.key) or engine._run(job, job.key, 60.0)
-    say(f"artifact {result.outputs['data']}")
-    tree = store.put_tree({"a.txt": b"same", "b.txt": b"%d" % i * 5000}, "data", {"turn": i})
-    say(f"artifact {tree}")
-    question = sha256_hex(str(i))
-    judge.take(f"place {i}", question)
-    say(f"place {i}")
-    answer = judge.answer(question) or judge.save(question, {"items": i}, {"decision": "accept"})
-    say(f"answer {question}")
-    ledger.append("turned", {"tree": tree, "made": result.outputs, "evidence": answer["evidence"]}, key=f"turn/{i}")
+    ledger.append("turned", world.make(i), key=f"turn/{i}")
     say(f"event turn/{i}")
     ledger.save_snapshot("state", ledger.head()[0], {"turn": i})
 
@@ -127,37 +138,42 @@ def check(folder: Path, said: list[str], expected: list[str] | None = None) -> N
         expected: content hashes of the whole run, where the run was ended.
     """
     store = Store(folder / "store")
-    events = {}
+    events: set[str] = set()
     if (folder / "ledger.sqlite").is_file() and (
         expected is not None or any(line.startswith("event") for line in said)
     ):
         with Ledger.open(folder / "ledger.sqlite", "run") as ledger:
             ledger.verify()
             found = list(ledger.events())
-            events = {event.key: event for event in found}
+            events = {event.key for event in found}
             assert len(events) == len(found), "an event is there twice"
             if expected is not None:
                 assert [event.content_hash for event in found] == expected, "another history"
     for line in said:
-        kind, name = line.split(" ")
-        if kind == "event":
-            assert name in events, f"lost: {line}"
-        elif kind == "artifact":
-            assert store.complete(name), f"lost: {line}"
-        elif kind == "answer":
-            assert JudgeFolder(folder / "judge", SECRET).answer(name) is not None, f"lost: {line}"
-        else:
-            assert (folder / "judge" / "places" / f"place {name}").read_text() == sha256_hex(name), f"lost: {line}"
+        assert _kept(folder, line, events), f"lost: {line}"
     for path in (folder / "store").glob("??/*"):
         store.get_bytes(path.parent.name + path.name)
-    for path in (folder / "store" / "jobs").glob("*.json"):
+    for path in [*(folder / "store" / "jobs").glob("*.json"), *(folder / "judge" / "answers").glob("*.json")]:
         json.loads(path.read_bytes())
     for path in (folder / "judge" / "evidence").glob("*.json"):
         assert sha256_hex(path.read_bytes()) == path.stem, "half a piece of evidence"
-    for path in (folder / "judge" / "answers").glob("*.json"):
-        json.loads(path.read_bytes())
     if expected is not None:
         assert rubbish(folder) == [], "a finished run left its rubbish"
+
+
+def _kept(folder: Path, line: str, events: Collection[str]) -> bool:
+    kind, name = line.split(" ")
+    match kind:
+        case "event":
+            return name in events
+        case "artifact":
+            return Store(folder / "store").complete(name)
+        case "answer":
+            return JudgeFolder(folder / "judge").answer(name) is not None
+        case "secret":
+            return JudgeFolder(folder / "judge").commitment == name
+        case _:
+            return (folder / "judge" / "places" / f"place {name}").read_text() == sha256_hex(name)
 
 
 def rubbish(folder: Path) -> list[Path]:

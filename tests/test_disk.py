@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +18,10 @@ Order = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in memory where there is one: what a kill leaves is the same there, and a sync costs nothing."""
-    memory = Path("/dev/shm")
-    folder = (memory / f"evolvent-{os.getpid()}") if os.access(memory, os.W_OK) else tmp_path_factory.mktemp("crash")
-    folder.mkdir(exist_ok=True)
-    yield folder
-    shutil.rmtree(folder)
+def place(memory: Path) -> Path:
+    folder = memory / "disk"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(scope="module")
