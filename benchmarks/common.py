@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evolvent.store import write_atomic
+from evolvent.disk import write_atomic
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

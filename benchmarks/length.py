@@ -25,10 +25,11 @@ import torch
 from common import Results, Unit, bench_main, paired_interval, plot_bands  # the frame shared by all benchmarks
 
 from evolvent.curate.cycle import answers_of, cycle_check
+from evolvent.disk import write_atomic
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import from_files, to_files
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
-from evolvent.store import Store, write_atomic
+from evolvent.store import Store
 from evolvent.tasks.strings import ALPHABET, MARK, Strings
 from evolvent.tasks.strings.reference import reference  # seed training and the oracle arm, nowhere else
 from evolvent.train.batches import Example, Source, batches

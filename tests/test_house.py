@@ -22,9 +22,26 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LEVELS = {
     **dict.fromkeys(["__init__", "types", "errors"], 0),
     **dict.fromkeys(
-        ["ledger", "sqlite", "store", "budget", "jobs", "sandbox", "registry", "plan", "inputs", "precheck"], 1
+        [
+            "disk",
+            "chain",
+            "ledger",
+            "sqlite",
+            "store",
+            "budget",
+            "jobs",
+            "sandbox",
+            "registry",
+            "plan",
+            "inputs",
+            "precheck",
+            "environment",
+            "merkle",
+            "signing",
+            "witness",
+        ],
+        1,
     ),
-    **dict.fromkeys(["environment", "merkle", "signing", "witness"], 1),
     **dict.fromkeys(["models", "tasks", "scaffold"], 2),
     **dict.fromkeys(["train", "curate", "observe", "judge", "propose", "archive", "memory", "goals"], 3),
     **dict.fromkeys(

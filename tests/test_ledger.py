@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import crash_world
+from evolvent import sqlite
 from evolvent.errors import LedgerBusy, LedgerCorrupt, StoreError, UsageError
 from evolvent.ledger import GENESIS, Ledger
 from evolvent.types import Event
@@ -269,3 +271,31 @@ def test_an_archived_ledger_is_read_as_it_lies_and_not_written(tmp_path: Path, m
         assert sorted(path.name for path in tmp_path.iterdir()) == there
         with pytest.raises(StoreError, match="permissions"):
             ledger.acquire()
+
+
+def test_each_connection_is_as_durable_as_was_asked(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ledger._db.read() as conn, ledger._db.read() as another:
+        for connection in (conn, another):
+            found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in sqlite._PRAGMAS}
+            assert found == {"journal_mode": "wal", "synchronous": 2, "fullfsync": 1, "foreign_keys": 1}
+    monkeypatch.setitem(sqlite._PRAGMAS, "journal_mode", ("DELETE", "wal"))  # as where no shared memory is to be had
+    with pytest.raises(StoreError, match=r"journal_mode at 'delete'.*local disk"):
+        Ledger.open(path.with_name("other.sqlite"), "r1", create=True)
+
+
+def test_what_a_killed_writer_left_is_synced_before_it_is_seen(path: Path) -> None:
+    """It may have been killed between a commit's write and its sync."""
+    steps: list[tuple[str, str]] = []
+    crash_world.listen(lambda name, args: steps.append((name, args[0].name)))
+    try:
+        with Ledger.open(path, "r1", create=True) as first:
+            first.request("request.stop", {}, key="stop")
+            steps.clear()
+            with Ledger.open(path) as second:
+                assert steps == [("sync", "ledger.sqlite-wal")]
+                second.request("request.stop", {}, key="stop")
+        assert [name for name, _ in steps] == ["sync", "commit", "committed"]
+    finally:
+        crash_world.listen(None)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evolvent import plan, standing
+from evolvent.disk import write_atomic
 from evolvent.errors import UsageError
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
@@ -88,11 +89,9 @@ def prepare(folder: Path, *, seed: int | None, turns: int | None, fresh: bool) -
         wanted["seed"] = DEMO["seed"] if seed is None else seed
         wanted["goal"]["turns"] = DEMO["goal"]["turns"] if turns is None else turns
         plan.parse(wanted, "demo")
-        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(wanted, indent=2)  # JSON is YAML
-        config.write_text(
-            f"# The demo's settings; `evolvent init` writes a file that explains each key.\n{text}\n", "utf-8"
-        )
+        note = "# The demo's settings; `evolvent init` writes a file that explains each key."
+        write_atomic(config, f"{note}\n{text}\n".encode(), mode=0o644)
     run = Run.open(folder)
     for name, asked, is_ in (("seed", seed, run.settings.seed), ("turns", turns, run.settings.goal.turns)):
         if asked is not None and asked != is_:

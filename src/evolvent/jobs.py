@@ -29,12 +29,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
+from evolvent.disk import write_atomic
 from evolvent.environment import environment
 from evolvent.errors import JobFailed, StoreError, UsageError
 from evolvent.precheck import check_outputs
 from evolvent.registry import resolve
 from evolvent.sandbox.privileges import die_with, drop_capabilities
-from evolvent.store import Store, write_atomic
+from evolvent.store import Store
 from evolvent.types import Record, content_hash
 
 JOB_VERSION = 2  # raise it when the code of a job changes what it returns: cached results then no longer count

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evolvent.disk import write_atomic
 from evolvent.ledger import Ledger
 from evolvent.signing import Signer, envelope
 from evolvent.statement import STATEMENT_KIND, statement
-from evolvent.store import Store, write_atomic
+from evolvent.store import Store
 from evolvent.types import Event, canonical_json
 from evolvent.witness import Notary
 

@@ -23,11 +23,12 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
+from evolvent.chain import GENESIS, chain_hash, check_row, content_hash
+from evolvent.disk import make_folder
 from evolvent.errors import LedgerBusy, LedgerCorrupt, UsageError
 from evolvent.sqlite import Database
-from evolvent.types import SCHEMA_VERSION, Event, canonical_json, content_hash, sha256_hex
+from evolvent.types import SCHEMA_VERSION, Event, canonical_json, sha256_hex
 
-GENESIS = "0" * 64
 REQUEST_PREFIX = "request."
 _PAGE = 1000
 _START_SLACK_MS = 2000  # a step of the clock moves the start times that the system reports
@@ -48,6 +49,7 @@ _events = sa.Table(
     sa.Column("schema", sa.Integer, nullable=False),
     *(sa.Column(name, sa.Text, nullable=False) for name in ("payload", "cost", "content_hash", "chain_hash")),
 )
+_COLUMNS = tuple(_events.columns.keys())
 _head = sa.Table(
     "head",
     _tables,
@@ -107,12 +109,12 @@ class Ledger:
             UsageError: there is no such file, it is not a ledger, it holds another run or another schema.
             StoreError: it cannot be read or written.
         """
-        if not create and not path.is_file():
-            raise UsageError(f"ledger: no file at {path}; start a run first, or name the run's folder")
         if create and not run:
             raise UsageError("ledger: a new one needs a run id")
         if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+        elif not path.is_file():
+            raise UsageError(f"ledger: no file at {path}; start a run first, or name the run's folder")
         db = Database(path)
         try:
             return cls(db, _prepare(db, _nfc(run) if run else None, create), clock)
@@ -243,7 +245,7 @@ class Ledger:
         query = sa.select(_events).order_by(_events.c.seq).execution_options(yield_per=_PAGE)
         with self._db.read() as conn:
             for row in conn.execute(query):
-                chain = _check_row(row, self.run, seq + 1, chain)
+                chain = check_row(_values(row), self.run, seq + 1, chain)
                 seq += 1
             head = _read_head(conn)
         if head != (seq, chain):
@@ -288,7 +290,7 @@ class Ledger:
             raise UsageError(f"event: expected a kind and a key, got kind='{kind}' key='{key}'")
         row: dict[str, Any] = {"run": self.run, "actor": _nfc(actor), "kind": _nfc(kind), "key": _nfc(key)}
         row |= {"schema": SCHEMA_VERSION, "payload": canonical_json(payload), "cost": canonical_json(cost)}
-        row["content_hash"] = content_hash({**_content(row), "payload": payload})
+        row["content_hash"] = content_hash(row)
         with self._db.write() as conn:
             if token is not None and conn.execute(sa.select(_controller.c.token)).scalar_one() != token:
                 raise LedgerBusy(f"ledger {self.path}: another controller took over this run; this one must stop")
@@ -299,7 +301,7 @@ class Ledger:
                 return _event(old)
             seq, chain = _read_head(conn)
             row |= {"seq": seq + 1, "time_ns": self._clock()}
-            row["chain_hash"] = _chain_hash(chain, {**row, "payload": payload, "cost": cost})
+            row["chain_hash"] = chain_hash(chain, row)
             conn.execute(sa.insert(_events).values(**row))
             conn.execute(sa.update(_head).values(seq=row["seq"], chain_hash=row["chain_hash"]))
         # Read back from the text, so that a live fold and a resumed one see the same payload.
@@ -329,17 +331,8 @@ def _nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _content(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("run", "actor", "kind", "key", "schema", "payload")}
-
-
-def _chain_hash(previous: str, row: dict[str, Any]) -> str:
-    rest = {name: row[name] for name in ("seq", "time_ns", "cost", "content_hash")}
-    return sha256_hex(previous + canonical_json({**_content(row), **rest}))
-
-
 def _values(row: sa.Row[Any]) -> dict[str, Any]:
-    return {column.name: getattr(row, column.name) for column in _events.columns}
+    return dict(zip(_COLUMNS, row, strict=True))
 
 
 def _event(row: sa.Row[Any]) -> Event:
@@ -347,36 +340,6 @@ def _event(row: sa.Row[Any]) -> Event:
         return Event(**{**_values(row), "payload": json.loads(row.payload), "cost": json.loads(row.cost)})
     except (ValueError, TypeError, RecursionError) as exc:
         raise LedgerCorrupt(f"event {row.seq}: payload or cost is not readable: {exc}") from exc
-
-
-def _check_row(row: sa.Row[Any], run: str, expected: int, previous: str) -> str:
-    """Return the row's chain hash, or say what is wrong with the row."""
-    values: dict[str, Any] = _values(row)
-    if values["seq"] != expected:
-        wrong = "is there twice" if values["seq"] == expected - 1 else f"follows event {expected - 1}: one is missing"
-        raise LedgerCorrupt(f"event {values['seq']}: {wrong}")
-    where = f"event {expected}"
-    for name, value in values.items():
-        if type(value) is not (int if name in {"seq", "time_ns", "schema"} else str):
-            raise LedgerCorrupt(f"{where}: {name} has the wrong type")
-        if isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
-            raise LedgerCorrupt(f"{where}: {name} was changed (its text is not in normal form)")
-    for name in ("payload", "cost"):
-        text = values[name]
-        try:
-            values[name] = json.loads(text)
-            canonical = canonical_json(values[name])
-        except (ValueError, TypeError, RecursionError) as exc:
-            raise LedgerCorrupt(f"{where}: {name} was changed (not JSON: {exc})") from exc
-        if canonical != text:
-            raise LedgerCorrupt(f"{where}: {name} was changed (not canonical JSON)")
-    if values["run"] != run:
-        raise LedgerCorrupt(f"{where}: belongs to run '{values['run']}', not to '{run}'")
-    if values["content_hash"] != content_hash(_content(values)):
-        raise LedgerCorrupt(f"{where}: content hash differs: run, actor, kind, key, schema or payload was changed")
-    if values["chain_hash"] != _chain_hash(previous, values):
-        raise LedgerCorrupt(f"{where}: chain hash differs: the event was edited, moved, or one before it was")
-    return values["chain_hash"]
 
 
 def _read_head(conn: sa.Connection) -> tuple[int, str]:

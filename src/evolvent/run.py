@@ -199,6 +199,7 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
+                self.store.sweep()
                 gold = self._gold(ledger)
                 keeper = self.keeper(ledger, on_stage)
                 keeper.begin()

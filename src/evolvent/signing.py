@@ -27,8 +27,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from evolvent.disk import write_once
 from evolvent.errors import CheckFailed, UnsafeError, UsageError
-from evolvent.store import write_once
 from evolvent.types import sha256_hex
 
 __all__ = ["PublicKey", "Signer", "envelope", "opened"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +18,17 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
+from evolvent.disk import step, sync_file
 from evolvent.errors import EvolventError, LedgerBusy, LedgerCorrupt, StoreError, UsageError
 
 _BUSY_TIMEOUT_S = 30
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+# By name: what is asked for, and how SQLite says that it is so.
+_PRAGMAS: dict[str, tuple[str, object]] = {
+    "journal_mode": ("WAL", "wal"),
+    "synchronous": ("FULL", 2),
+    "fullfsync": ("ON", 1),  # macOS: past the drive's cache; elsewhere without effect
+    "foreign_keys": ("ON", 1),
+}
 _DAMAGE = ("malformed", "decode", "no such", "constraint")
 
 
@@ -44,7 +51,7 @@ class Database:
             url = sa.URL.create("sqlite", database=f"file:{quote(str(real))}", query={"immutable": "1", "uri": "true"})
         self._engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
         self._writer = self._engine.execution_options(immediate=True)
-        event.listen(self._engine, "connect", _on_connect_frozen if url.query else _on_connect)
+        event.listen(self._engine, "connect", _on_connect_frozen if url.query else self._on_connect)
         event.listen(self._engine, "begin", _on_begin)
 
     @contextmanager
@@ -65,16 +72,29 @@ class Database:
         """
         with _typed(self.path), self._writer.begin() as conn:
             yield conn
+            step("commit", self.path)
+        step("committed", self.path)
 
     def close(self) -> None:
         """Close the file."""
         self._engine.dispose()
 
+    def _on_connect(self, raw: Any, _record: Any) -> None:
+        _set_pragmas(raw)
+        # A writer shows a commit after its sync; but one that was killed in between shows it to whoever opens next.
+        with suppress(FileNotFoundError):
+            sync_file(self.path.with_name(f"{self.path.name}-wal"))
 
-def _on_connect(raw: Any, _record: Any) -> None:
+
+def _set_pragmas(raw: Any) -> None:
     raw.isolation_level = None  # the driver must not begin transactions by itself; `_on_begin` does
-    for pragma in _PRAGMAS:
-        raw.execute(f"PRAGMA {pragma}")
+    for name, (value, said) in _PRAGMAS.items():
+        raw.execute(f"PRAGMA {name}={value}")
+        if (found := raw.execute(f"PRAGMA {name}").fetchone()[0]) != said:
+            raise StoreError(
+                f"ledger: SQLite keeps {name} at {found!r} here instead of {said!r}, so a power loss could take what "
+                f"was acknowledged; put the run's folder on a local disk"
+            )
 
 
 def _on_connect_frozen(raw: Any, _record: Any) -> None:
@@ -105,5 +125,5 @@ def _translate(path: Path, text: str) -> EvolventError:
     if any(word in text.lower() for word in _DAMAGE):
         return LedgerCorrupt(f"ledger {path}: {text}")
     return StoreError(
-        f"ledger {path}: {text}; check disk and permissions; a killed run is read only where one may write"
+        f"ledger {path}: {text}; check space, disk and permissions; a killed run is read only where one may write"
     )

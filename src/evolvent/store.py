@@ -9,18 +9,15 @@ Not here: what happened when (`ledger.py`); garbage collection; secrets (all tha
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import re
-import tempfile
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
+from evolvent.disk import store_error, sweep, sync_folder, write_atomic
 from evolvent.errors import StoreError
 from evolvent.types import canonical_json, sha256_hex
 
@@ -29,6 +26,7 @@ _NAME = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
 )  # no separator, no "..", no hidden file, nothing a shell would read
 _TREE_START = b'{"files":{'
+_SCRATCH = "tmp"  # files on their way to their names
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,17 @@ class Store:
             StoreError: the disk is full or cannot be written; nothing was half-written.
         """
         name = sha256_hex(data)
-        if not self._intact(name):
-            with self._writing() as (file, temporary):
-                file.write(data)
-                self._publish(file, temporary, name)
+        place = self._place(name)
+        if self._intact(name):
+            sync_folder(place.parent)  # whoever wrote it may have been killed before it could
+        else:
+            write_atomic(place, data, scratch=self.root / _SCRATCH, mode=0o444)
         return name
+
+    def sweep(self) -> None:
+        """Clear up after killed writers, as a run's controller does at its start. Living ones are not disturbed."""
+        for folder in (self.root.parent, self.root, self.root / _SCRATCH, self.root / "jobs"):
+            sweep(folder)
 
     def put_json(self, obj: Any) -> str:
         """Keep canonical JSON. Raises `TypeError` for a float or something that is not JSON."""
@@ -68,7 +72,7 @@ class Store:
         try:
             data = path.read_bytes()
         except OSError as exc:
-            raise _store_error(exc, f"reading {path}") from exc
+            raise store_error(exc, f"reading {path}") from exc
         if sha256_hex(data) != name:
             raise StoreError(
                 f"artifact {name[:12]} was altered on disk ({path}); delete it and run again to make it anew"
@@ -154,13 +158,7 @@ class Store:
         entries = self.get_manifest(name)["files"]
         for file, entry in entries.items():
             data = self.get_bytes(entry["sha256"])
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                temporary = folder / f".{file}.part"
-                temporary.write_bytes(data)
-                temporary.replace(folder / file)
-            except OSError as exc:
-                raise _store_error(exc, f"writing {folder / file}") from exc
+            write_atomic(folder / file, data, mode=0o644)
 
     def _place(self, name: str) -> Path:
         if not _HASH.fullmatch(name):
@@ -175,87 +173,6 @@ class Store:
                 return hashlib.file_digest(file, "sha256").hexdigest() == name
         except OSError:
             return False
-
-    @contextmanager
-    def _writing(self) -> Generator[tuple[BinaryIO, Path], None, None]:
-        """A new file beside its final place; gone again unless `_publish` renamed it."""
-        temporary: Path | None = None
-        try:
-            folder = self.root / "tmp"
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor, text = tempfile.mkstemp(dir=folder)
-            temporary = Path(text)
-            with os.fdopen(descriptor, "wb") as file:
-                yield file, temporary
-        except OSError as exc:
-            raise _store_error(exc, f"writing to the store {self.root}") from exc
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-
-    def _publish(self, file: BinaryIO, temporary: Path, name: str) -> None:
-        final = self._place(name)
-        file.flush()
-        os.fchmod(file.fileno(), 0o444)
-        os.fsync(file.fileno())
-        if not final.parent.is_dir():
-            final.parent.mkdir(exist_ok=True)
-            _sync_folder(self.root)
-        temporary.replace(final)
-        _sync_folder(final.parent)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file so that a reader, or a power loss, sees the old bytes or the new ones.
-
-    Raises:
-        StoreError: the disk is full or cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, text = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(text).replace(path)
-        finally:
-            Path(text).unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except OSError as exc:
-        raise _store_error(exc, f"writing {path}") from exc
-
-
-def write_once(path: Path, data: bytes) -> None:
-    """Write a file that is not there, readable by its owner alone; of several writers one wins, durably.
-
-    Raises:
-        StoreError: the disk is full or cannot be written.
-    """
-    try:
-        handle, text = tempfile.mkstemp(dir=path.parent)  # mode 0600
-        temporary = Path(text)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(temporary, path)  # unlike a rename, never replaces what is already there
-        finally:
-            temporary.unlink()
-        _sync_folder(path.parent)
-    except OSError as exc:
-        raise _store_error(exc, f"writing {path}") from exc
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_name(name: str) -> None:
@@ -273,9 +190,3 @@ def _is_manifest(value: Any) -> bool:
 
 def _has_keys(value: Any, keys: set[str]) -> bool:
     return isinstance(value, dict) and set(cast("dict[str, Any]", value)) == keys
-
-
-def _store_error(exc: OSError, doing: str) -> StoreError:
-    if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StoreError(f"{doing}: the disk is full; free space and run again, nothing was half-written")
-    return StoreError(f"{doing}: {exc.strerror or exc}; check that the path exists and may be written")

@@ -26,11 +26,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evolvent.disk import write_atomic
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import GENESIS, Ledger
 from evolvent.merkle import Tree, leaf_hash
 from evolvent.signing import PublicKey, Signer
-from evolvent.store import write_atomic
 from evolvent.types import Record, canonical_json, sha256_hex
 
 __all__ = ["HEADS", "HEAD_KIND", "Head", "HeadLog", "Notary", "SignedHead", "event_leaf"]

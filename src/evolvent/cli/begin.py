@@ -75,19 +75,13 @@ def init(
 ) -> None:
     """Write a commented evolvent.yaml. Never overwrites one."""
     from evolvent.cli.template import settings_text
+    from evolvent.disk import write_atomic
     from evolvent.plan import CONFIG_NAME
 
     path = (target or folder) / CONFIG_NAME
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(settings_text())
-    except FileExistsError:
-        raise UsageError(
-            f"{path}: is there already and is never overwritten; edit it, or name another folder"
-        ) from None
-    except OSError as exc:
-        raise UsageError(f"{path}: cannot be written: {exc.strerror}") from None
+    if path.exists():
+        raise UsageError(f"{path}: is there already and is never overwritten; edit it, or name another folder")
+    write_atomic(path, settings_text().encode(), mode=0o644)
     if as_json:
         return emit({"settings": str(path)})
     return show(f"wrote {path}", f"next: `evolvent check -C {path.parent}`, then `evolvent run -C {path.parent}`")

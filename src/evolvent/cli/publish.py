@@ -36,8 +36,8 @@ def audited(folder: Path, witnesses: Sequence[Path] = ()) -> Findings:
 
 def write_report(folder: Path, out: Path, findings: Findings) -> Story:
     """Write the page; returns the story that it shows."""
+    from evolvent.disk import write_atomic
     from evolvent.report import Audit, Story, render
-    from evolvent.store import write_atomic
 
     with opened(folder) as (run, ledger):
         events = list(ledger.events())

@@ -205,7 +205,7 @@ def memory_export(
     as_json: AsJson = False,
 ) -> None:
     """What each operator was worth here, for `evolvent run --memory` of another run. Always JSON."""
-    from evolvent.store import write_atomic
+    from evolvent.disk import write_atomic
 
     with opened(folder) as (run, ledger):
         plain = run.state(ledger).effects.plain()

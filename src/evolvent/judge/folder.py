@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evolvent.disk import make_folder, sweep, write_atomic, write_once
 from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
-from evolvent.store import write_atomic, write_once
 from evolvent.types import canonical_json, sha256_hex
 
 __all__ = ["JudgeFolder"]
 
+_FOLDERS = ("evidence", "answers", "places")
 _SECRET_BYTES = 32
 _HOLD_S, _TRIES = 10.0, 100  # a predecessor that was killed may take a moment to be gone
 Json = dict[str, Any]
@@ -42,10 +43,12 @@ class JudgeFolder:
     def __init__(self, root: Path, secret: bytes | None = None) -> None:
         self.root = root
         self._lock = -1
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         root.chmod(0o700)
-        for name in ("evidence", "answers", "places"):
-            (root / name).mkdir(exist_ok=True)
+        for name in _FOLDERS:
+            make_folder(root / name)
+        for folder in (root.parent, root, *(root / name for name in _FOLDERS)):
+            sweep(folder)
         self.secret = secret or self._own_secret()
         self.commitment = sha256_hex(self.secret)
 
@@ -74,8 +77,7 @@ class JudgeFolder:
             GateRefused: another question has it.
         """
         path = self.root / "places" / place
-        if not path.exists():
-            write_once(path, question_key.encode())
+        write_once(path, question_key.encode())
         if path.read_text(encoding="ascii") != question_key:
             raise GateRefused(
                 f"judge: {place} was opened for another question; each question takes a place of its own, "
@@ -121,8 +123,7 @@ class JudgeFolder:
 
     def _own_secret(self) -> bytes:
         path = self.root / "secret"
-        if not path.exists():
-            write_once(path, os.urandom(_SECRET_BYTES))
+        write_once(path, os.urandom(_SECRET_BYTES))
         if path.stat().st_mode & 0o077:
             raise SandboxError(f"{path} can be read by others; chmod 600 it, and start a new run if it was seen")
         secret = path.read_bytes()

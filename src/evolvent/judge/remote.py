@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from evolvent.disk import write_atomic
 from evolvent.errors import SandboxError
 from evolvent.judge.protocol import checked_evidence, checked_reply, models_of
 from evolvent.judge.wire import Channel, KeyRefused, WireBroken
-from evolvent.store import Store, write_atomic
+from evolvent.store import Store
 from evolvent.types import canonical_json
 
 __all__ = ["RemoteJudge"]
