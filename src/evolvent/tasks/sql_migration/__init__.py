@@ -12,6 +12,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from evolvent.tasks.sql_migration import dialect as dialects
 from evolvent.tasks.sql_migration import generate, progress, verify
 from evolvent.types import Problem, Score
 
@@ -27,7 +28,8 @@ AXES: dict[str, tuple[str, ...]] = {
 class SqlMigration:
     """The task. Frozen; all randomness is an argument."""
 
-    name: str = generate.NAME
+    name: str = dialects.NAME
+    dialect: dialects.Dialect = dialects.SQLITE
     skills: tuple[str, ...] = ("single", "multi")
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(AXES))
     max_output_tokens: int = 96
@@ -37,7 +39,7 @@ class SqlMigration:
         """`count` problems of ``single`` (one change) or ``multi`` (2-4 changes)."""
         if skill not in self.skills:
             raise ValueError(f"skill: expected one of {', '.join(self.skills)}, got {skill!r}")
-        return [generate.make(rng, self._cell(skill, rng), skill) for _ in range(count)]
+        return [generate.make(rng, self._cell(skill, rng), skill, self.dialect) for _ in range(count)]
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
         """`count` problems at one cell; unnamed axes are drawn."""
@@ -45,7 +47,7 @@ class SqlMigration:
         for _ in range(count):
             full = {axis: cell.get(axis) or rng.choice(values) for axis, values in self.axes.items()}
             skill = "single" if full["changes"] == "1" else "multi"
-            problems.append(generate.make(rng, {**cell, **full}, skill))
+            problems.append(generate.make(rng, {**cell, **full}, skill, self.dialect))
         return problems
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
