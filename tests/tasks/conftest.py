@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
-from evolvent.tasks.sql_migration.postgres.engine import PostgresEngine, shared_engine
-
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[PostgresEngine]:
+def engine() -> Iterator[Any]:
     """The process's own engine, which the task uses too."""
+    from evolvent.tasks.sql_migration.postgres.engine import shared_engine
+
     yield shared_engine()
     shared_engine().close()
     shared_engine.cache_clear()

@@ -44,7 +44,8 @@ SUFFIXES = (
     "2",
 )
 TYPES = (
-    "INTEGER", "TEXT", "TEXT", "REAL", "NUMERIC", "BLOB", "BOOLEAN", "BIGINT", "TIMESTAMP", "VARCHAR(40)", "VARCHAR(255)",
+    "INTEGER", "TEXT", "TEXT", "REAL", "NUMERIC", "BLOB", "BOOLEAN", "BIGINT", "TIMESTAMP", "VARCHAR(40)",
+    "VARCHAR(255)",
 )  # fmt: skip
 RESERVED = {"order", "limit", "key", "plan", "default", "index", "offset", "row", "action", "release"}  # words of SQL
 

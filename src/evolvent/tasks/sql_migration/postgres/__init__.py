@@ -1,7 +1,7 @@
-"""Schema migrations on a real PostgreSQL: the same task, made for its types and verified by it. Needs the extra ``postgres``.
+"""Schema migrations on a real PostgreSQL: the same task, made for its types and verified by it; extra ``postgres``.
 
-Scratch runs of reasoning programs (`feedback`, `advance`) stay on SQLite: they happen in the rollout worker, whose sandbox
-reaches no server. There, statements that only PostgreSQL knows look like errors; the verdict is PostgreSQL's alone.
+Scratch runs of reasoning programs (`feedback`, `advance`) stay on SQLite: they happen in the rollout worker too, whose
+sandbox reaches no server. There, what only PostgreSQL knows looks like an error; the verdict is PostgreSQL's alone.
 
 Not here: the engine and what it does not stop (`engine.py`), what a right migration is (`verify.py`).
 """

@@ -1,4 +1,4 @@
-"""What the server says of a schema, as data that can be compared: by meaning where PostgreSQL gives one, else by its words.
+"""What the server says of a schema, as data that can be compared.
 
 Names of constraints are left out: the server makes them up, and renaming a table does not rename them. Everything else
 that lies in the schema is in: a table's kind, columns in order, keys, checks, indexes, sequences, types, views, rules,
@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from evolvent.tasks.sql_migration.postgres.engine import Session
+from evolvent.tasks.sql_migration.postgres.session import Session
 
 # pg_catalog is searched first, so nothing that a migration creates can stand for what is named here.
 _TABLES = """
@@ -67,7 +67,7 @@ UNION ALL
 SELECT 'function', p.proname, p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
   WHERE n.nspname = 'public'
 UNION ALL SELECT 'rule', r.rulename, r.ev_class::regclass::text FROM pg_rewrite r WHERE r.rulename <> '_RETURN'
-    AND r.ev_class IN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public')
+    AND r.ev_class IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
 UNION ALL SELECT 'trigger', t.tgname, t.tgrelid::regclass::text FROM pg_trigger t WHERE NOT t.tgisinternal
 UNION ALL SELECT 'policy', p.polname, p.polrelid::regclass::text FROM pg_policy p
 """
@@ -166,7 +166,7 @@ def read(session: Session) -> Catalogue:
         LostServerError: the connection is.
     """
     tables: dict[str, Table] = {}
-    for (text,) in session.run(_TABLES):
+    for (text,) in session.ask(_TABLES):
         row = json.loads(text or "")
         constraints = row["constraints"] or []
         tables[row["name"]] = Table(
@@ -178,7 +178,7 @@ def read(session: Session) -> Catalogue:
                 for k in sorted(constraints) if k[0] == "f"
             ),
         )  # fmt: skip
-    others = {(str(kind), str(name)): str(words) for kind, name, words in session.run(_OTHERS)}
+    others = {(str(kind), str(name)): str(words) for kind, name, words in session.ask(_OTHERS)}
     return Catalogue(tables=tables, others=others)
 
 

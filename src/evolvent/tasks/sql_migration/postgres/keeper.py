@@ -1,8 +1,8 @@
 """The process between us and an embedded server: starts it, and ends it when its own standard input ends.
 
-``python -I -S keeper.py FOLDER BIN UID GID``: a script with nothing but the standard library, so that it starts fast and
-reads no file of the run. Input ends when the parent closes it or is gone, however it died; then the server is stopped by
-the id that this process started, and the folder is deleted. Says ``ready`` or an error on one line of standard output.
+``python -I -S keeper.py FOLDER BIN UID GID``: a script with nothing but the standard library, so that it starts fast
+and reads no file of the run. Input ends when the parent closes it or is gone, however it died; then the server is
+stopped by its id, and the folder is deleted. Says ``ready`` or an error on one line of standard output.
 
 The server runs without root, without new privileges, in network and IPC namespaces of its own where the kernel gives
 them (a socket in a folder is reached all the same), with limits on memory and on the size of a file.
@@ -74,8 +74,9 @@ def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC)
     data = folder / "data"
+    options = ["-U", "evolvent", "--encoding=UTF8", "--locale=C", "--auth=reject", "--no-sync"]
     made = subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "evolvent", "--encoding=UTF8", "--locale=C", "--auth=reject", "--no-sync"],
+        [binaries / "initdb", "-D", data, *options],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=START_S, cwd=folder,
         env={"PATH": "/usr/bin:/bin"},
     )  # fmt: skip
@@ -91,7 +92,8 @@ def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True,
-            env={"PATH": "/usr/bin:/bin"}, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            env={"PATH": "/usr/bin:/bin"},
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread here
         )  # fmt: skip
     until = time.monotonic() + START_S
     while "ready" not in _status(data):

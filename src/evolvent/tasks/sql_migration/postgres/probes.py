@@ -13,12 +13,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evolvent.tasks.sql_migration.postgres.catalogue import Catalogue, Column, Table
-from evolvent.tasks.sql_migration.postgres.engine import Session, SqlError
+from evolvent.tasks.sql_migration.postgres.catalogue import Catalogue, Column, ForeignKey, Table
+from evolvent.tasks.sql_migration.postgres.session import Row, Session, SqlError
 
 PROBE_ROWS = 3
 Place = tuple[str, str]  # table and column of A
-Rows = dict[str, list[tuple[str | None, ...]]]
+Rows = dict[str, list[Row]]
 _NAME = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 _WHOLE = ("int2", "int4", "int8", "oid", "bool")
 # From the strictest: of columns that share values, the first here says what they look like.
@@ -75,8 +75,8 @@ def quoted(name: str) -> str:
 def insert(session: Session, a: Catalogue, b: Catalogue, lineage: Lineage, rng: random.Random) -> Rows:
     """Put probe rows into A's tables, and read back what is stored, by table, in the order of its columns.
 
-    Foreign keys are off meanwhile. A table whose checks refuse every row stays empty; if the keys do not hold at the end,
-    all do.
+    Foreign keys are off meanwhile. A table whose checks refuse every row stays empty; if the keys do not hold at the
+    end, all do.
     """
     values = _values(a, b, lineage, rng)
     try:
@@ -92,7 +92,7 @@ def insert(session: Session, a: Catalogue, b: Catalogue, lineage: Lineage, rng: 
     return {name: stored(session, name, [c.name for c in table.columns]) for name, table in a.tables.items()}
 
 
-def stored(session: Session, table: str, columns: Sequence[str], limit: int = 1_000) -> list[tuple[str | None, ...]]:
+def stored(session: Session, table: str, columns: Sequence[str], limit: int = 1_000) -> list[Row]:
     """A table's rows as texts, none of them long; at most `limit`."""
     if not columns:
         return [() for _ in session.run(f"SELECT 1 FROM {quoted(table)} LIMIT {limit}")]
@@ -100,7 +100,7 @@ def stored(session: Session, table: str, columns: Sequence[str], limit: int = 1_
     return session.run(f"SELECT {shown} FROM {quoted(table)} LIMIT {limit}")
 
 
-def _foreign_keys(schema: Catalogue):
+def _foreign_keys(schema: Catalogue) -> list[tuple[str, ForeignKey]]:
     return [(name, key) for name, table in schema.tables.items() for key in table.foreign_keys]
 
 
@@ -109,14 +109,22 @@ def _fill(session: Session, name: str, table: Table, values: Callable[[Place, in
     if not columns:
         return
     fields = ", ".join(quoted(column.name) for column in columns)
-    marks = ", ".join(f"${i}" for i in range(1, len(columns) + 1))
-    statement = f"INSERT INTO {quoted(name)} ({fields}) OVERRIDING SYSTEM VALUE VALUES ({marks}) ON CONFLICT DO NOTHING"
-    for number in range(1, PROBE_ROWS + 1):
+    rows = [[values((name, column.name), number) for column in columns] for number in range(1, PROBE_ROWS + 1)]
+    for some in (rows, *([row] for row in rows)):  # all at once, or each that the table takes
+        marks = ", ".join(
+            "(" + ", ".join(f"${i * len(columns) + j}" for j in range(1, len(columns) + 1)) + ")"
+            for i in range(len(some))
+        )
+        statement = (
+            f"INSERT INTO {quoted(name)} ({fields}) OVERRIDING SYSTEM VALUE VALUES {marks} ON CONFLICT DO NOTHING"
+        )
         try:
             with session.savepoint():
-                session.run(statement, [values((name, column.name), number) for column in columns])
+                session.run(statement, [value for row in some for value in row])
         except SqlError:
             continue
+        if some is rows:
+            return
 
 
 def _values(a: Catalogue, b: Catalogue, lineage: Lineage, rng: random.Random) -> Callable[[Place, int], str | None]:

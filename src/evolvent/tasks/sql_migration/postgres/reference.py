@@ -1,7 +1,7 @@
 """The way from A to B on PostgreSQL, for tests and a benchmark's declared oracle arm only (`tests/test_firewall.py`).
 
-Reads the two schemas back from a problem's DDL (our own generator's grammar, not SQL at large) and changes tables in place,
-as a person would: foreign keys off, tables dropped and renamed, columns renamed, retyped, dropped, added, keys on.
+Reads the two schemas back from a problem's DDL (our own generator's grammar, not SQL at large) and changes tables in
+place, as a person would: keys off, tables dropped and renamed, columns renamed, retyped, dropped, added, keys on.
 
 Not here: rebuilding a table; PostgreSQL has no need of it.
 """

@@ -56,9 +56,8 @@ class EmbeddedServer:
         said = self._keeper.stdout.readline().decode(errors="replace").strip() if readable else "no answer"
         if said != "ready":
             self.close()
-            raise SandboxError(
-                f"embedded PostgreSQL did not start: {said or 'its keeper died'}; name a server in EVOLVENT_POSTGRES_URL"
-            )
+            what = said or "its keeper died"
+            raise SandboxError(f"embedded PostgreSQL did not start: {what}; name a server in EVOLVENT_POSTGRES_URL")
 
     @property
     def alive(self) -> bool:
