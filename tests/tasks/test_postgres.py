@@ -169,7 +169,8 @@ def test_rows_follow_the_stated_lineage(engine: PostgresEngine) -> None:
     ("old", "new"),
     [
         ("INTEGER", "BIGINT"), ("INTEGER", "TEXT"), ("TEXT", "INTEGER"), ("VARCHAR(3)", "SMALLINT"),
-        ("REAL", "NUMERIC"), ("NUMERIC(6, 2)", "INTEGER"), ("TIMESTAMP", "DATE"), ("TEXT", "JSONB"), ("BOOLEAN", "TEXT"), ("TEXT", "UUID"),
+        ("REAL", "NUMERIC"),
+        ("NUMERIC(6, 2)", "INTEGER"), ("TIMESTAMP", "DATE"), ("TEXT", "JSONB"), ("BOOLEAN", "TEXT"), ("TEXT", "UUID"),
         ("VARCHAR(255)", "VARCHAR(2)"), ("TEXT", "BYTEA"), ("DATE", "TIMESTAMPTZ"), ("TEXT[]", "TEXT"),
     ],
 )  # fmt: skip

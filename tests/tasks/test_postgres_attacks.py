@@ -293,6 +293,7 @@ time.sleep(60)
 @pytest.mark.parametrize("victim", ["owner", "keeper"])
 def test_an_embedded_server_survives_nothing(victim: str) -> None:
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    folder = ""
     try:
         assert owner.stdout is not None
         keeper, folder = owner.stdout.readline().split()
@@ -314,5 +315,5 @@ def test_an_embedded_server_survives_nothing(victim: str) -> None:
         owner.wait()
         if owner.stdout is not None:
             owner.stdout.close()
-        if victim == "keeper":  # nobody was left to delete it
+        if folder and victim == "keeper":  # nobody was left to delete it
             subprocess.run(["rm", "-rf", "--", folder], check=True)
