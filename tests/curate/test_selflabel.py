@@ -148,7 +148,7 @@ def test_easy_problems_are_thinned_out() -> None:
 
     def kept(outputs: list[list[str]]) -> int:
         return len(
-            selflabel._select(maker, problems, tries(problems, outputs), random.Random(4), selflabel.Funnel(), 5)
+            selflabel.select(maker, problems, tries(problems, outputs), random.Random(4), selflabel.Funnel(), 5)
         )
 
     assert kept(hard) == 60

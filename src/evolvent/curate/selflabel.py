@@ -162,7 +162,7 @@ def self_labels(ctx: JobContext) -> dict[str, str]:
     funnel.drawn, funnel.sampled = len(problems), sum(len(s) for s in tries.outputs)
     funnel.tokens += tries.tokens
     spent()
-    pairs = _select(maker, problems, tries, rng, funnel, derive_seed(ctx.seed, "verify"))
+    pairs = select(maker, problems, tries, rng, funnel, derive_seed(ctx.seed, "verify"))
     units = spent()
     if not pairs:
         why = f"none of {funnel.sampled} answers to {funnel.drawn} problems passed the filter"
@@ -214,7 +214,7 @@ def _named(cell: Mapping[str, str]) -> dict[str, str]:
     return {axis: value for axis, value in cell.items() if value}
 
 
-def _select(
+def select(
     maker: Maker,
     problems: Sequence[Problem],
     tries: Tries,

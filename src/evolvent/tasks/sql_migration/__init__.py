@@ -13,6 +13,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from evolvent.tasks.sql_migration import dialect as dialects
 from evolvent.tasks.sql_migration import generate, progress, variants, verify
 from evolvent.types import Problem, Score
 
@@ -28,7 +29,8 @@ AXES: dict[str, tuple[str, ...]] = {
 class SqlMigration:
     """The task. Frozen; all randomness is an argument."""
 
-    name: str = generate.NAME
+    name: str = dialects.NAME
+    dialect: dialects.Dialect = dialects.SQLITE
     skills: tuple[str, ...] = ("single", "multi", "robust")
     attacks: tuple[str, ...] = variants.ATTACKS
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(AXES))
@@ -41,7 +43,7 @@ class SqlMigration:
             raise ValueError(f"skill: expected one of {', '.join(self.skills)}, got {skill!r}")
         if skill == "robust":
             return [self._attacked(rng) for _ in range(count)]
-        return [generate.make(rng, self._cell(skill, rng), skill) for _ in range(count)]
+        return [generate.make(rng, self._cell(skill, rng), skill, self.dialect) for _ in range(count)]
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
         """`count` problems at one cell; unnamed axes are drawn."""
@@ -49,7 +51,7 @@ class SqlMigration:
         for _ in range(count):
             full = {axis: cell.get(axis) or rng.choice(values) for axis, values in self.axes.items()}
             skill = "single" if full["changes"] == "1" else "multi"
-            problems.append(generate.make(rng, {**cell, **full}, skill))
+            problems.append(generate.make(rng, {**cell, **full}, skill, self.dialect))
         return problems
 
     def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:

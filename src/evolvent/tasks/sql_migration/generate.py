@@ -12,57 +12,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from evolvent.tasks.sql_migration.dialect import COLUMN_WORDS, SQLITE, SUFFIXES, TABLE_WORDS, Dialect
 from evolvent.tasks.sql_migration.schema import Column, Index, Schema, Table, lineage, prompt_text
 from evolvent.types import Problem
 
-NAME = "sql_migration"
-TABLE_WORDS = (
-    "user account order item product invoice payment ticket event session token role team project task comment file "
-    "message device address city country category tag review rating cart shipment supplier warehouse stock price "
-    "currency plan subscription coupon refund employee department salary shift leave course student grade exam room "
-    "booking guest hotel flight seat route vehicle driver trip sensor reading alert metric report dashboard job run "
-    "artifact model dataset label feature batch node cluster region zone bucket object policy secret audit log entry"
-).split()
-COLUMN_WORDS = (
-    "name title status kind type code email phone url path body content summary note amount total price quantity count "
-    "score rank level weight height width length size color state owner author editor source target parent position "
-    "priority created updated deleted started finished expires version hash digest locale timezone currency rate ratio "
-    "limit offset flags active enabled visible archived verified public key value label color icon image avatar bio "
-    "street zip city region country latitude longitude altitude speed duration distance temperature humidity pressure"
-).split()
-SUFFIXES = (
-    "",
-    "",
-    "",
-    "at",
-    "by",
-    "id",
-    "no",
-    "text",
-    "date",
-    "flag",
-    "code",
-    "count",
-    "key",
-    "name",
-    "old",
-    "new",
-    "2",
-)
-TYPES = (
-    "INTEGER",
-    "TEXT",
-    "TEXT",
-    "REAL",
-    "NUMERIC",
-    "BLOB",
-    "BOOLEAN",
-    "BIGINT",
-    "TIMESTAMP",
-    "VARCHAR(40)",
-    "VARCHAR(255)",
-)
-RESERVED = {"order", "limit", "key", "plan", "default", "index", "offset", "row", "action", "release"}  # words of SQL
 STYLES = ("snake", "camel", "pascal", "upper", "quoted")
 ALTER_KINDS = (
     "add_column", "drop_column", "rename_column", "rename_table",
@@ -75,6 +28,7 @@ REBUILD_KINDS = ("retype", "set_not_null", "drop_not_null", "set_default", "add_
 class _Draft:
     """A schema under change. `touched` keeps one change from undoing another."""
 
+    dialect: Dialect
     rng: random.Random
     style: str
     tables: list[Table]
@@ -89,7 +43,7 @@ class _Draft:
             suffix = self.rng.choice(SUFFIXES)
             if self.rng.random() < 0.35:
                 parts.append(self.rng.choice(words))
-            if suffix or (len(parts) == 1 and parts[0] in RESERVED):
+            if suffix or (len(parts) == 1 and parts[0] in self.dialect.reserved):
                 parts.append(suffix or "no")
             name = _styled(parts, self.style)
             if name.lower() not in self.names:
@@ -113,21 +67,15 @@ def _styled(parts: Sequence[str], style: str) -> str:
     return "_".join(parts)
 
 
-def _literal(rng: random.Random, type_: str) -> str:
-    if type_ in ("TEXT", "BLOB", "TIMESTAMP") or type_.startswith("VARCHAR"):
-        return "'" + rng.choice(COLUMN_WORDS) + "'"
-    return str(rng.choice((0, 0, 1, -1, 5, 10, 100, rng.randrange(1000))))
-
-
 def _new_column(draft: _Draft, *, referable: Sequence[Table] = ()) -> Column:
     rng = draft.rng
-    type_ = rng.choice(TYPES)
+    type_ = rng.choice(draft.dialect.types)
     roll = rng.random()
     if referable and roll < 0.12:
         table = rng.choice(referable)
         reference = (table.name, table.columns[0].name)
         return Column(name=draft.fresh(COLUMN_WORDS), type="INTEGER", references=reference, origin=draft.origin())
-    default = _literal(rng, type_) if roll > 0.6 else None
+    default = draft.dialect.literal(rng, type_) if roll > 0.6 else None
     not_null = default is not None and rng.random() < 0.5
     return Column(name=draft.fresh(COLUMN_WORDS), type=type_, not_null=not_null, default=default, origin=draft.origin())
 
@@ -150,9 +98,11 @@ def _new_table(draft: _Draft, columns: int) -> Table:
 def _with_index(draft: _Draft, table: Table) -> Table:
     rng = draft.rng
     size = 2 if len(table.columns) > 2 and rng.random() < 0.3 else 1
-    chosen = tuple(column.origin for column in rng.sample(table.columns[1:], size))
+    chosen = rng.sample(table.columns[1:], size)
     name = draft.fresh([f"idx_{word}" for word in COLUMN_WORDS])
-    return replace(table, indexes=(*table.indexes, Index(name=name, columns=chosen, unique=rng.random() < 0.25)))
+    unique = rng.random() < 0.25 and not any(column.type in draft.dialect.small for column in chosen)
+    index = Index(name=name, columns=tuple(column.origin for column in chosen), unique=unique)
+    return replace(table, indexes=(*table.indexes, index))
 
 
 def _pinned(table: Table) -> set[int]:
@@ -257,7 +207,8 @@ def _retype(draft: _Draft, at: int) -> bool:
     def edit(column: Column) -> Column | None:
         if column.default is not None or column.references is not None:
             return None
-        return replace(column, type=draft.rng.choice([t for t in others if t != column.type]))
+        free = [t for t in others if t != column.type and draft.dialect.castable(column.type, t)]
+        return replace(column, type=draft.rng.choice(free)) if free else None
 
     return _edit_column(draft, at, edit)
 
@@ -272,7 +223,9 @@ def _drop_not_null(draft: _Draft, at: int) -> bool:
 
 def _set_default(draft: _Draft, at: int) -> bool:
     return _edit_column(
-        draft, at, lambda c: None if c.references is not None else replace(c, default=_literal(draft.rng, c.type))
+        draft,
+        at,
+        lambda c: None if c.references is not None else replace(c, default=draft.dialect.literal(draft.rng, c.type)),
     )
 
 
@@ -300,23 +253,24 @@ CHANGES: dict[str, Change] = {
 }  # fmt: skip
 
 
-def make(rng: random.Random, cell: Mapping[str, str], skill: str) -> Problem:
+def make(rng: random.Random, cell: Mapping[str, str], skill: str, dialect: Dialect = SQLITE) -> Problem:
     """One problem at a cell of the axes.
 
     Args:
         rng: source of all randomness.
         cell: ``changes``, ``tables``, ``columns``, ``tier`` (``alter`` or ``rebuild``), optional ``kind``, ``style``.
         skill: pooled skill to file it under.
+        dialect: of the engine that will verify it.
     """
     while True:
-        problem = _attempt(rng, cell, skill)
+        problem = _attempt(rng, cell, skill, dialect)
         if problem is not None:
             return problem
 
 
-def _attempt(rng: random.Random, cell: Mapping[str, str], skill: str) -> Problem | None:
+def _attempt(rng: random.Random, cell: Mapping[str, str], skill: str, dialect: Dialect) -> Problem | None:
     style = cell.get("style") or rng.choice(STYLES)
-    draft = _Draft(rng=rng, style=style, tables=[], names=set(), next_origin=0, touched=set())
+    draft = _Draft(dialect=dialect, rng=rng, style=style, tables=[], names=set(), next_origin=0, touched=set())
     wide = int(cell["columns"])
     for _ in range(int(cell["tables"])):
         draft.tables.append(_new_table(draft, rng.randint(max(2, wide - 1), wide + 1)))
@@ -334,10 +288,36 @@ def _attempt(rng: random.Random, cell: Mapping[str, str], skill: str) -> Problem
         if not CHANGES[kind](draft, at):
             return None
         kinds.append(kind)
-    return _problem(before, tuple(draft.tables), sorted(kinds), style, skill)
+    return _problem(draft, before, sorted(kinds), skill)
 
 
-def _problem(before: Schema, after: Schema, kinds: list[str], style: str, skill: str) -> Problem | None:
+def _stated(side: Schema, wanted: set[int]) -> set[int]:
+    """Origins of these tables and of all that they refer to."""
+    found: set[int] = set()
+    left = [t for t in side if t.origin in wanted]
+    while left:
+        table = left.pop()
+        found.add(table.origin)
+        targets = {c.references[0] for c in table.columns if c.references is not None}
+        left += [t for t in side if t.name in targets and t.origin not in found]
+    return found | wanted
+
+
+def _in_order(tables: list[Table]) -> Schema | None:
+    """Tables after those that they refer to, else as they are; ``None`` if some refer to each other in a circle."""
+    out: list[Table] = []
+    while tables:
+        names = {t.name for t in tables}
+        free = [t for t in tables if not any(c.references and c.references[0] in names - {t.name} for c in t.columns)]
+        if not free:
+            return None
+        out.append(free[0])
+        tables.remove(free[0])
+    return tuple(out)
+
+
+def _problem(draft: _Draft, before: Schema, kinds: list[str], skill: str) -> Problem | None:
+    after: Schema = tuple(draft.tables)
     olds, news = {t.origin: t for t in before}, {t.origin: t for t in after}
     a = tuple(t for t in before if news.get(t.origin) != t)
     b = tuple(t for t in after if olds.get(t.origin) != t)
@@ -345,6 +325,12 @@ def _problem(before: Schema, after: Schema, kinds: list[str], style: str, skill:
         return None
     if any(kind in REBUILD_KINDS for kind in kinds) and any(t.indexes for t in a if news.get(t.origin)):
         return None
+    if draft.dialect.closed:
+        stated = _stated(before, {t.origin for t in a + b}) | _stated(after, {t.origin for t in a + b})
+        sides = [_in_order([t for t in side if t.origin in stated]) for side in (before, after)]
+        if sides[0] is None or sides[1] is None:
+            return None
+        a, b = sides[0], sides[1]
     renames = lineage(a, b)
     before_ddl, after_ddl = [s for t in a for s in t.ddl()], [s for t in b for s in t.ddl()]
     tags = {
@@ -352,10 +338,10 @@ def _problem(before: Schema, after: Schema, kinds: list[str], style: str, skill:
         "changes": str(len(kinds)),
         "tables": str(max(len(a), len(b))),
         "tier": "rebuild" if any(kind in REBUILD_KINDS for kind in kinds) else "alter",
-        "style": style,
+        "style": draft.style,
     }
     return Problem(
-        task=NAME,
+        task=draft.dialect.task,
         skill=skill,
         prompt=prompt_text(before_ddl, after_ddl, renames),
         difficulty=len(kinds),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from evolvent.errors import UsageError
-from evolvent.tasks.sql_migration import SqlMigration, generate, verify
+from evolvent.tasks.sql_migration import SqlMigration, dialect, verify
 from evolvent.tasks.sql_migration.schema import prompt_text
 from evolvent.types import Problem
 
@@ -142,8 +142,8 @@ def _variant(step: Row, rng: random.Random) -> Problem:
         n.upper() for n in (*tables, *columns)
     }
     new: dict[str, str] = {}
-    for names, vocabulary in ((tables, generate.TABLE_WORDS), (columns, generate.COLUMN_WORDS)):
-        words = [word for word in vocabulary if word not in generate.RESERVED and word.upper() not in used]
+    for names, vocabulary in ((tables, dialect.TABLE_WORDS), (columns, dialect.COLUMN_WORDS)):
+        words = [word for word in vocabulary if word not in dialect.RESERVED and word.upper() not in used]
         fresh = [f"{word}_{suffix}" for word in words for suffix in ("id", "at", "ref", "no")]
         new |= dict(zip(names, rng.sample(fresh, len(names)), strict=True))
 
@@ -169,7 +169,7 @@ def _problem(
 ) -> Problem:
     lineage = [(old, new) for old, new in renames]
     return Problem(
-        task=generate.NAME,
+        task=dialect.NAME,
         skill="own",
         prompt=prompt_text(list(before), list(after), lineage),
         tags=tags,

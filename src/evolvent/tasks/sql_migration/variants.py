@@ -22,9 +22,9 @@ __all__ = ["ATTACKS", "attack"]
 _LEXEME = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|[A-Za-z_]\w*")
 _SQL = frozenset(
     "CREATE TABLE UNIQUE INDEX ON PRIMARY KEY NOT NULL DEFAULT REFERENCES INTEGER TEXT REAL NUMERIC BLOB BOOLEAN "
-    "BIGINT TIMESTAMP VARCHAR".split()
+    "BIGINT TIMESTAMP VARCHAR BYTEA".split()
 )
-_TYPES = ("INTEGER", "TEXT", "REAL", "NUMERIC", "BLOB")
+_TYPES = ("INTEGER", "TEXT", "REAL", "NUMERIC")  # of both engines
 _CREATE = re.compile(r"CREATE TABLE (\"[^\"]*\"|\w+) \(")
 WIDER = 3  # columns that `wide` adds to each table
 Statements = list[str]
