@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from evolvent.tasks.python_fix.trusted import copied
+
 _LETTERS = "aabbcdeeiostz"
 _MIXED = "aabcdeeioxzABE10 "
 _WORDS = ("", "a", "ab", "aba", "cat", "dog", "tree", "noon", "apple", "level", "sun", "bird", "Anna", "zip", "oak", "stone")
@@ -76,7 +78,7 @@ KINDS = tuple(_DRAWS)
 
 def boundary(kinds: Sequence[str], rng: random.Random, count: int) -> list[list[Any]]:
     """`count` calls whose arguments are boundary cases of their kinds."""
-    return [[_copy(rng.choice(_BOUNDARY[kind])) for kind in kinds] for _ in range(count)]
+    return [[copied(rng.choice(_BOUNDARY[kind])) for kind in kinds] for _ in range(count)]
 
 
 def draw(kinds: Sequence[str], rng: random.Random, count: int) -> list[list[Any]]:
@@ -85,12 +87,7 @@ def draw(kinds: Sequence[str], rng: random.Random, count: int) -> list[list[Any]
     for _ in range(count):
         call = [_DRAWS[kind](rng) for kind in kinds]
         if len(kinds) > 1 and kinds[0] == kinds[1] and rng.random() < 0.25:
-            call[1] = _copy(call[0])
+            call[1] = copied(call[0])
         calls.append(call)
     return calls
 
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return dict(value) if isinstance(value, dict) else value

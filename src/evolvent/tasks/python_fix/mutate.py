@@ -54,10 +54,11 @@ class Mutation:
 def mutations(source: str) -> list[Mutation]:
     """All mutations of a source, in a fixed order."""
     tree = ast.parse(source)
+    variables = _variables(tree)
     return [
         Mutation(kind, tree, number, change)
         for number, node in enumerate(ast.walk(tree))
-        for kind, change in _changes(tree, node)
+        for kind, change in _changes(node, variables)
     ]
 
 
@@ -84,13 +85,13 @@ class _Swap(ast.NodeTransformer):
         return self._new if node is self._old else super().visit(node)
 
 
-def _changes(tree: ast.Module, node: ast.AST) -> Iterator[_Change]:
+def _changes(node: ast.AST, variables: list[str]) -> Iterator[_Change]:
     yield from _of_expressions(node)
     yield from _of_constants(node)
     yield from _of_statements(node)
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        for name in _variables(tree):
-            if name != node.id and node.id in _variables(tree):
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in variables:
+        for name in variables:
+            if name != node.id:
                 yield "variable", lambda n, name=name: ast.Name(name, ast.Load())
     if isinstance(node, ast.FunctionDef | ast.If | ast.For | ast.While):
         for i in range(len(node.body)):
