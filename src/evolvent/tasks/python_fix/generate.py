@@ -199,3 +199,16 @@ def edits_of(problem: Problem, source: str) -> str:
     asked = prompts.read(problem.prompt)
     assert asked is not None
     return source if asked.code is None else prompts.edits_between(asked.code, source.split("\n"))
+
+
+def tell_failure(asked: Asked) -> Asked:
+    """A prompt with code of ours, with the line that an attempt of that code would have left."""
+    assert asked.code is not None
+    call = Trusted("\n".join(asked.code), asked.function).call
+    for example in asked.examples:
+        ran = call(example.arguments)
+        if ran.error:
+            return replace(asked, failed=f"{example.called()} raised {ran.error}")
+        if same(ran.value) != same(example.expected):
+            return replace(asked, failed=f"{example.called()} gave {ran.value!r}, expected {example.expected!r}")
+    return asked
