@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolvent.errors import SandboxError
-from evolvent.sandbox import IsolatedProcess
+from evolvent.sandbox import IsolatedProcess, running
 from evolvent.store import Store
 from evolvent.types import Problem, Score, canonical_json, content_hash, derive_seed
 
@@ -149,7 +149,7 @@ class Bench:
             max_new_tokens: limit of each output.
 
         Raises:
-            SandboxError: the worker failed twice.
+            SandboxError: the worker failed twice, or the verifier's sandbox did.
             StoreError: the model is missing or altered.
         """
         # The genome is only a description: weights and scaffold are what runs.
@@ -221,7 +221,8 @@ class Bench:
         return self._ask(request)
 
     def _ask(self, request: dict[str, Any], blobs: Sequence[bytes] = ()) -> dict[str, Any]:
-        answer = self._started().call(request, blobs, timeout_s=self._timeout_s)
+        # The worker may start nothing: what its scratch runs need run is run in our sandbox, as its outputs will be.
+        answer = self._started().call(request, blobs, timeout_s=self._timeout_s, answer=running.answer)
         if "error" in answer:
             raise SandboxError(f"worker, {request['op']}: {str(answer['error'])[:500]}")
         return answer
@@ -241,6 +242,8 @@ class Bench:
     def _solves(self, problem: Problem, output: str, probe_seed: int) -> bool:
         try:
             return self._task.verify(problem, output, probe_seed).correct is True
+        except SandboxError:
+            raise  # nothing was found out about the output, so nothing may be concluded
         except Exception as exc:  # hostile output must not fell the judge
             print(f"judge: verifier failed on an output: {type(exc).__name__}: {exc}", file=sys.stderr)
             return False

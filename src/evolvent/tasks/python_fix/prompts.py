@@ -15,7 +15,7 @@ The line ``# failed`` is there only after an attempt. An answer takes one of two
 - *edits*, to a prompt with code: lines that begin with a number of the prompt's code, ascending. ``2|text`` puts `text` in
   the place of line 2, ``2-`` drops line 2, ``2+text`` puts `text` below line 2 (``0+text`` above line 1; may be repeated).
   A line is replaced or dropped once;
-- *a whole module* that begins with ``def``, ``import`` or ``from``, and takes the place of all code.
+- *a whole module*, in the place of all code: its first line is no edit, and some line of it begins with ``def``.
 
 Not here: running any of it.
 """
@@ -33,7 +33,7 @@ from typing import Any
 CODE, FIX, WRITE, FAILED = "# code", "# fix", "# write", "# failed: "
 MAX_OUTPUT_CHARS = 20_000
 _EDIT = re.compile(r"(\d{1,4})([|+-])(.*)")
-_WHOLE = ("def ", "import ", "from ")
+_WHOLE = re.compile(r"^def ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ def resolve(asked: Asked, output: str) -> str | None:
     text = output.rstrip("\n")
     if len(text) > MAX_OUTPUT_CHARS:
         return None
-    if text.startswith(_WHOLE):
-        return text
     edits = [_EDIT.fullmatch(line) for line in text.split("\n")]
+    if edits[0] is None and _WHOLE.search(text):
+        return text
     if asked.code is None or None in edits:
         return None
     inserted: dict[int, list[str]] = {}
@@ -179,6 +179,6 @@ def edits_between(before: Sequence[str], after: Sequence[str]) -> str:
 
 def shortest(asked: Asked, source: str) -> str:
     """A module as an answer to a prompt: edits of its code, or the whole where there is no code or nothing to edit."""
-    if asked.code is None or not source.startswith(_WHOLE):
+    if asked.code is None:
         return source
     return edits_between(asked.code, source.split("\n")) or source
