@@ -85,7 +85,7 @@ def test_the_reserved_words_are_the_servers_own(engine: PostgresEngine) -> None:
 
 def test_the_task_is_registered_and_keeps_the_contract() -> None:
     task = tasks.load("sql_migration_postgres")
-    assert (task.name, task.intrinsic, len(task.skills)) == ("sql_migration_postgres", True, 2)
+    assert (task.name, task.filter, len(task.skills)) == ("sql_migration_postgres", "verified", 3)
 
 
 def test_scratch_runs_need_no_server() -> None:

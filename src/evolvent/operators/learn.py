@@ -26,7 +26,7 @@ def _label_and_learn(
     params = {
         "task": bench.settings.task,
         "scaffold": bench.scaffold,
-        "filter": "verified" if task.intrinsic else "cycle",
+        "filter": task.filter,
         "problems": build.problems,
         "samples": build.samples,
         "target_rate": target_rate,

@@ -11,8 +11,8 @@ from evolvent.tasks.base import Task
 __all__ = ["Task", "load"]
 
 CONTRACT = (
-    "skills", "axes", "attacks", "max_output_tokens", "intrinsic", "generate", "challenge", "attack", "verify",
-    "feedback", "advance", "inverse_prompt", "well_posed",
+    "skills", "axes", "attacks", "max_output_tokens", "filter", "generate", "challenge", "attack", "verify", "feedback",
+    "advance", "revise", "inverse_prompt", "well_posed",
 )  # fmt: skip
 
 

@@ -11,9 +11,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from evolvent.types import Problem, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """An answer after its tests, for a program that tests and fixes.
+
+    Attributes:
+        whole: the answer in a form that answers the first prompt of a chain too; ``""`` if it stands for nothing.
+        brief: the same in its shortest form, as an answer to the prompt that it was given to.
+        faults: how many of the stated tests fail, how many of those made up beside them; fewer is better, in that order.
+        prompt: asks to go on from this answer and tells a failure; ``None`` if nothing fails, or nothing can be told.
+    """
+
+    whole: str
+    brief: str
+    faults: tuple[int, int]
+    prompt: str | None
 
 
 class Task(Protocol):
@@ -25,7 +43,8 @@ class Task(Protocol):
         axes: difficulty axes that a challenger may set, each with its values from easy to hard; may be empty.
         attacks: ways to put a problem differently without changing what solves it; may be empty.
         max_output_tokens: room that an answer needs.
-        intrinsic: `verify` reads no answer, so that it may also filter self-made training data.
+        filter: which of `curate`'s filters may believe self-made answers: ``verified`` (only where `verify` reads no answer),
+            ``cycle`` (needs `inverse_prompt`) or ``feedback`` (what `feedback` does not complain of).
     """
 
     @property
@@ -54,8 +73,8 @@ class Task(Protocol):
         ...
 
     @property
-    def intrinsic(self) -> bool:
-        """`verify` reads no answer."""
+    def filter(self) -> str:
+        """Who believes self-made answers."""
         ...
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
@@ -82,6 +101,13 @@ class Task(Protocol):
         """One step of a stepwise program: what of `output` ran on a scratch copy, and the prompt of what is left.
 
         From prompt and output alone. ``("", None)`` for a task without steps, or when nothing ran.
+        """
+        ...
+
+    def revise(self, prompt: str, output: str) -> Revision | None:
+        """One round of a testing program: `output` after the prompt's own tests, from prompt and output alone.
+
+        ``None`` for a task without tests, or a prompt that is none of its own.
         """
         ...
 

@@ -29,7 +29,7 @@ class Strings:
         function: one of `reference.FUNCTIONS`.
         short: longest string of skill ``short``.
         long: longest string of skill ``long``.
-        intrinsic: whether `verify` may filter self-made data: no, it computes the answer.
+        filter: `verify` computes the answer, so self-made data are believed by the cycle check.
     """
 
     function: str = "reverse"
@@ -39,7 +39,7 @@ class Strings:
     skills: tuple[str, ...] = ("short", "long")
     attacks: tuple[str, ...] = ("renamed", "repeated")
     max_output_tokens: int = 24
-    intrinsic: bool = False
+    filter: str = "cycle"
     axes: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +92,9 @@ class Strings:
     def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
         """Nothing: a string is answered at once."""
         return "", None
+
+    def revise(self, prompt: str, output: str) -> None:
+        """None: there is nothing to test."""
 
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         """For the cycle check: the prompt that asks for the way back, and what must come out."""
