@@ -55,6 +55,12 @@ def test_verdicts(world: World, client: JudgeClient, levels: tuple[int, int], de
     assert evidence["question"] == json.loads(json.dumps(asked.plain()))
     assert (evidence["decision"], evidence["reason"]) == (decision, reason)
     assert all(len(stage["path"]) <= 60 for stage in evidence["stages"])
+    said = evidence["consistency"]
+    if decision == Decision.ABSTAIN:
+        assert said == {}
+    else:
+        assert said["repeated"] == said["n"] == asked.block_items, "a worker without chance repeats itself"
+        assert (said["right_if_not"], said["right_if_repeated"] <= said["n"]) == (0, True)
 
 
 def test_a_model_that_breaks_the_pre_check_reaches_no_worker(world: World, client: JudgeClient) -> None:

@@ -83,6 +83,16 @@ def test_it_answers_as_a_rollout_here_does(worker: Asking, files: dict[str, byte
     assert worker.ask("drop", handle="m") == {"ok": True}
 
 
+def test_asked_to_sample_it_does_not_repeat_itself_everywhere(worker: Asking, files: dict[str, bytes]) -> None:
+    prompts = [p.prompt for p in TASK.generate("long", random.Random(1), 30)]
+    worker.load("m", files)
+    greedy = worker.rollout("m", prompts)["outputs"]
+    assert worker.rollout("m", prompts, seed=2)["outputs"] == greedy
+    sampled = worker.rollout("m", prompts, seed=2, sampled=True)["outputs"]
+    assert sampled != greedy
+    worker.ask("drop", handle="m")
+
+
 def test_bad_requests_are_answers_and_not_the_end(worker: Asking, files: dict[str, bytes]) -> None:
     assert "unknown op" in worker.ask("shell")["error"]
     assert "error" in worker.rollout("nobody", ["ab>"])

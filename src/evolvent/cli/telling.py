@@ -48,6 +48,11 @@ def evidence_lines(proof: Json) -> list[str]:
         if stage["n"]:
             counts = f"{stage['wins']} won, {stage['losses']} lost of {stage['n']}"
             lines.append(f"  {stage_line(stage)}; {counts}: {words.clean(stage['outcome'], 20)}")
+    said = proof.get("consistency") or {}
+    if said:
+        n, repeated = said["n"], said["repeated"]
+        right = f"right in {said['right_if_repeated']} of these, in {said['right_if_not']} of the other {n - repeated}"
+        lines.append(f"  asked again, it repeats {repeated} of {n} answers; {right}")
     return lines
 
 

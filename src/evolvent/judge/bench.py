@@ -127,6 +127,7 @@ class Bench:
         self._tier = ""
         self._loaded: set[str] = set()
         self._outcomes: dict[tuple[str, str], NDArray[np.bool_]] = {}
+        self._texts: dict[tuple[str, str], list[str]] = {}
 
     @property
     def isolation(self) -> str:
@@ -154,17 +155,28 @@ class Bench:
             SandboxError: the worker failed twice, or the verifier's sandbox did.
             StoreError: the model is missing or altered.
         """
-        # The genome is only a description: weights and scaffold are what runs.
-        key = (content_hash({"model": version["model"], "scaffold": version["scaffold"]}), block.key)
+        key = _key(version, block)
         if key not in self._outcomes:
             outputs = self._outputs(version, block, max_new_tokens)
             checks = zip(block.problems, outputs, block.probe_seeds, strict=True)
             self._outcomes[key] = np.array([self._solves(*check) for check in checks], np.bool_)
+            self._texts[key] = outputs
         return self._outcomes[key]
+
+    def repeats(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> NDArray[np.bool_]:
+        """On which of the block's items the version, asked once more and by sampling, gives the same answer.
+
+        Raises:
+            ModelRefused, SandboxError, StoreError: as `score`.
+        """
+        self.score(version, block, max_new_tokens)
+        again = self._outputs(version, block, max_new_tokens, again=True)
+        return np.array([a == b for a, b in zip(self._texts[_key(version, block)], again, strict=True)], np.bool_)
 
     def clear(self, keep: Sequence[dict[str, Any]] = ()) -> None:
         """Forget outcomes and the token count, and drop every model but those of the versions in `keep`."""
         self._outcomes.clear()
+        self._texts.clear()
         self.tokens = 0
         try:
             for handle in sorted(self._loaded - {version["model"] for version in keep}):
@@ -188,14 +200,16 @@ class Bench:
     ) -> None:
         self.close()
 
-    def _outputs(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> list[str]:
+    def _outputs(self, version: dict[str, Any], block: Block, max_new_tokens: int, *, again: bool = False) -> list[str]:
+        path = (block.rollout_seed, version["model"], canonical_json(version["scaffold"]))
         request = {
             "op": "rollout",
             "handle": version["model"],
             "scaffold": version["scaffold"],
             "prompts": [problem.prompt for problem in block.problems],
             # Noise of its own for each version: what two have in common must come from the items alone.
-            "seed": derive_seed(block.rollout_seed, version["model"], canonical_json(version["scaffold"])),
+            "seed": derive_seed(*path, "again") if again else derive_seed(*path),
+            "sampled": again,
             "max_new_tokens": max_new_tokens,
         }
         try:
@@ -290,16 +304,15 @@ class TwinBench:
             SandboxError: a worker failed twice.
             StoreError: the model is missing or altered.
         """
-        middle = (len(block.problems) + 1) // 2
-        halves = [_part(block, "first", 0, middle), _part(block, "second", middle, len(block.problems))]
-        if not halves[1].problems:
-            return self._first.score(version, block, max_new_tokens)
-        return np.concatenate(
-            self._at_once(
-                lambda: self._first.score(version, halves[0], max_new_tokens),
-                lambda: self._second.score(version, halves[1], max_new_tokens),
-            )
-        )
+        return self._by_halves(block, lambda bench, half: bench.score(version, half, max_new_tokens))
+
+    def repeats(self, version: dict[str, Any], block: Block, max_new_tokens: int) -> NDArray[np.bool_]:
+        """On which of the block's items the version, asked once more and by sampling, gives the same answer.
+
+        Raises:
+            ModelRefused, SandboxError, StoreError: as `score`.
+        """
+        return self._by_halves(block, lambda bench, half: bench.repeats(version, half, max_new_tokens))
 
     def clear(self, keep: Sequence[dict[str, Any]] = ()) -> None:
         """Forget outcomes and token counts, and drop every model but those of the versions in `keep`."""
@@ -320,6 +333,15 @@ class TwinBench:
     ) -> None:
         self.close()
 
+    def _by_halves(self, block: Block, work: Callable[[Bench, Block], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        middle = (len(block.problems) + 1) // 2
+        halves = [_part(block, "first", 0, middle), _part(block, "second", middle, len(block.problems))]
+        if not halves[1].problems:
+            return work(self._first, halves[0])
+        return np.concatenate(
+            self._at_once(lambda: work(self._first, halves[0]), lambda: work(self._second, halves[1]))
+        )
+
     def _both(self) -> tuple[Bench, ...]:
         return (self._first,) if self._second is self._first else (self._first, self._second)
 
@@ -332,6 +354,11 @@ class TwinBench:
         finally:
             wait([other])
         return mine, other.result()
+
+
+def _key(version: dict[str, Any], block: Block) -> tuple[str, str]:
+    # The genome is only a description: weights and scaffold are what runs.
+    return content_hash({"model": version["model"], "scaffold": version["scaffold"]}), block.key
 
 
 def _part(block: Block, name: str, start: int, stop: int) -> Block:

@@ -122,10 +122,12 @@ class JudgeServer:
             str(question.slot),
         )
         stages: tuple[Stage, ...] = ()
+        consistency: Json = {}
         error = ""
         if isolation == KERNEL:
             try:
                 decision, reason, stages = self._rule(question, draws)
+                consistency = self._consistency(question, draws)
             except ModelRefused as exc:
                 decision, reason, error = Decision.ABSTAIN, "model_refused", exc.kind
             except SandboxError as exc:
@@ -136,7 +138,8 @@ class JudgeServer:
             # No item was drawn, so the question stays open for a machine that can isolate.
             decision, reason, key = Decision.ABSTAIN, f"isolation:{isolation}", ""
         answer = {"decision": decision.value, "reason": reason, "isolation": isolation}
-        return self._folder.save(key, self._evidence(draws, answer, stages, error), answer)
+        evidence = {**self._evidence(draws, answer, stages, error), "consistency": consistency}
+        return self._folder.save(key, evidence, answer)
 
     def forfeit(self, question: Question) -> Json:
         """End a slot whose question felled the judge each time: an answer that is no pass, and no other, ever.
@@ -228,6 +231,22 @@ class JudgeServer:
             assert ruling.draw is not None, "a ruling decides or draws"
             self._tell(draws, max(_looked_at(ruling.stages), key=_shortfall, default=None))  # the most doubtful
             draws.extend(ruling.draw)
+
+    def _consistency(self, question: Question, draws: _Draws) -> Json:
+        """How often the candidate repeats itself on the first target items, and how often it is right if it does.
+
+        For people: whether its agreement with itself can be read as confidence (calibration). No decision reads it; what
+        it costs is one more block.
+        """
+        block = draws.blocks[question.target][0]
+        right = self._bench.score(question.candidate, block, question.max_new_tokens)
+        same = self._bench.repeats(question.candidate, block, question.max_new_tokens)
+        return {
+            "n": len(right),
+            "repeated": int(same.sum()),
+            "right_if_repeated": int((right & same).sum()),
+            "right_if_not": int((right & ~same).sum()),
+        }
 
     def _tell(self, draws: _Draws, stage: Stage | None) -> None:
         """For people: problems drawn so far, and the test in question with its evidence against its threshold.

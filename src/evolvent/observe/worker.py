@@ -79,7 +79,15 @@ class _Worker:
             return {"ok": True}
         if operation == "rollout":
             model, codec = self.models[request["handle"]]
-            out = rollout(model, codec, self.task, request["scaffold"], request["prompts"], int(request["seed"]))
+            out = rollout(
+                model,
+                codec,
+                self.task,
+                request["scaffold"],
+                request["prompts"],
+                int(request["seed"]),
+                explore=programs.TEMPERATURE if request.get("sampled") else 0.0,
+            )
             return {"outputs": out.outputs, "tokens": out.tokens}
         return {"error": f"unknown op {operation!r}"}
 
