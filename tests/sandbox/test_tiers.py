@@ -91,10 +91,10 @@ def test_a_host_gets_the_strongest_tier_that_holds(refused: tuple[str, ...], tie
     ids="filter root memory-file larger-pipe descriptors".split(),
 )
 def test_a_protection_that_lies_is_found_and_no_weaker_tier_is_tried(lie: str) -> None:
-    boot = f"import os; from evolvent.sandbox import allowlist, landlock, namespaces, seccomp, worker; {lie}; "
+    boot = f"import os\nfrom evolvent.sandbox import allowlist, landlock, namespaces, seccomp, worker\n{lie}\n"
     patch = (
         "from evolvent.sandbox import spawn\n"
-        f"spawn._BOOT = spawn._BOOT.replace('from evolvent', {boot!r} + 'from evolvent', 1)"
+        f"spawn._BOOT = spawn._BOOT.replace('from evolvent.sandbox.z', {boot!r} + 'from evolvent.sandbox.z')"
     )
     told = host(patch=patch)
     assert told["tier"] == "none", told

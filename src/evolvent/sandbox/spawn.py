@@ -27,7 +27,17 @@ from evolvent.sandbox.worker import LOCKED_WELL
 
 __all__ = ["Child", "End", "Nursery", "Reading"]
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from evolvent.sandbox.zygote import main; main()"
+# The package's front door stays shut: a zygote loads what it needs, since every page that it holds is paid for at each
+# fork.
+_BOOT = """
+import sys, types
+sys.path.insert(0, sys.argv[1])
+package = types.ModuleType("evolvent.sandbox")
+package.__path__ = [sys.argv[1] + "/evolvent/sandbox"]
+sys.modules["evolvent.sandbox"] = package
+from evolvent.sandbox.zygote import main
+main()
+"""
 _START_S = 30.0
 _LOCK_S = 10.0
 _END_S = 10.0
@@ -254,9 +264,12 @@ class Nursery:
 
     def close(self) -> None:
         """End the zygote and all its children, and wait. May be called again."""
-        self._control.close()
-        self._process.kill()
-        self._process.wait(_END_S)
+        self._control.close()  # it ends its children, then itself
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_END_S)
         if self._process.stderr is not None:
             self._process.stderr.close()
 
