@@ -209,6 +209,17 @@ def test_a_task_finds_nothing_of_the_one_before(box: CodeSandbox) -> None:
     assert found[4] == 0
 
 
+def test_a_task_leaves_no_mark_on_what_is_shared(box: CodeSandbox) -> None:
+    """The null device is opened once for all: its flags and times would carry bits from task to task."""
+    for attempt in ("fcntl.fcntl(1, fcntl.F_SETFL, os.O_APPEND)", "os.utime(1)", "os.fchmod(1, 0o600)"):
+        assert "not permitted" in call(box, f"import fcntl, os\n{attempt}").results[0].error
+
+
+def test_words_from_inside_are_safe_to_print_and_store(box: CodeSandbox) -> None:
+    outcome = call(box, "raise ValueError('\\ud800 \\x1b[31m red \\0')")
+    assert outcome.results[0].error == "ValueError: ? \ufffd[31m red \ufffd"
+
+
 def test_a_child_is_the_first_process_of_a_world_without_others(box: CodeSandbox) -> None:
     if box.tier != NAMESPACES:
         pytest.skip("only there")
