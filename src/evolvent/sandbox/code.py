@@ -43,8 +43,9 @@ class CodeSandbox:
         self._limits = limits or Limits()
         self._warm = warm
         self._ready: deque[Child] = deque()
-        self.ground: Ground = find_ground(hidden)
-        self._nursery: Nursery | None = self.ground.nursery()
+        self.ground: Ground
+        self._nursery: Nursery | None
+        self.ground, self._nursery = find_ground(hidden)
         self._fill()
 
     @property
@@ -73,7 +74,7 @@ class CodeSandbox:
             nursery, child = self._take(limits)
             # The next child is born while this one works.
             return run_task(nursery, child, task, limits, self.tier, meanwhile=self._fill)
-        except SandboxError:
+        except BaseException:  # Ctrl-C too: what was begun must not go on
             self.close()
             raise
 
@@ -105,7 +106,11 @@ class CodeSandbox:
             child = self._ready.popleft()
         else:
             child = self._nursery.order(wanted)
-        held = frozenset(child.wait_locked())
+        try:
+            held = frozenset(child.wait_locked())
+        except SandboxError:
+            child.close()
+            raise
         if missing := self.ground.plan.needs - held:
             raise SandboxError(f"sandbox child: lost {', '.join(sorted(missing))}, which was there at the start")
         return self._nursery, child
