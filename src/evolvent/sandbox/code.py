@@ -72,11 +72,12 @@ class CodeSandbox:
         task = Task(source=source, function=function, calls=calls)
         try:
             nursery, child = self._take(limits)
-            # The next child is born while this one works.
-            return run_task(nursery, child, task, limits, self.tier, meanwhile=self._fill)
+            outcome = run_task(nursery, child, task, limits, self.tier)
+            self._fill()  # born while the caller, or the next task, is at work
         except BaseException:  # Ctrl-C too: what was begun must not go on
             self.close()
             raise
+        return outcome
 
     def close(self) -> None:
         """End everything. May be called again; a later call starts anew."""
