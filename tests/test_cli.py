@@ -37,10 +37,11 @@ OPTIONS = {
     "log": ["--dir", "--events", "--json", "--last"],
     "memory export": ["--dir", "--json", "--out"],
     "promote": ["--by", "--dir", "--force", "--json", "--reason", "version"],
+    "rebuild": ["--dir", "--json", "--line", "version"],
     "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
     "rollback": ["--by", "--dir", "--json", "--reason", "to"],
     "run": ["--dir", "--json", "--memory", "--turns"],
-    "show": ["--dir", "--json", "what"],
+    "show": ["--dir", "--json", "--proof", "--statement", "what"],
     "status": ["--dir", "--json"],
 }
 

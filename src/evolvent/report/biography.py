@@ -142,7 +142,7 @@ def _tests(stages: Sequence[Json]) -> Table:
         reached = f"{float(stage['path'][-1][1]):+.2f}" if stage["path"] else ""
         cells = (words.stage_words(stage), reached, f"{float(stage['threshold_log_e']):.2f}")
         counts = (f"{stage[name]:,}" for name in ("wins", "losses", "n"))
-        outcome = words.clean(stage["outcome"], 20)
+        outcome = words.clean(stage["outcome"], 20) if stage["n"] else "not asked"
         table.add_row(*map(Text, (*cells, *counts)), Text(outcome, style=_style(outcome)))
     return table
 
