@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import toy_world
+from evolvent.cli import again
 from evolvent.cli.app import main
 from evolvent.environment import environment
 from evolvent.jobs import Job, JobEngine
 from evolvent.ledger import Ledger
-from evolvent.rebuild import line_of, maker_of, run_again
-from evolvent.run import LEDGER
+from evolvent.rebuild import JobAgain, line_of, maker_of, run_again
+from evolvent.run import LEDGER, STORE
 from evolvent.store import Store
 
 
@@ -35,15 +36,15 @@ def recorded(store: Store, **changes: Any) -> dict[str, Any]:
 
 
 def said(store: Store, row: dict[str, Any]) -> Any:
-    (again,) = run_again(store, [row], threads=1, told=lambda function: None)
-    return again
+    (found,) = run_again(store, [row], threads=1, told=lambda function: None)
+    return found
 
 
 def test_the_same_comes_out_and_the_run_is_left_alone(store: Store) -> None:
     row = recorded(store)
     before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*")}
-    again = said(store, row)
-    assert (again.same, again.error, again.differs) == (True, "", [])
+    found = said(store, row)
+    assert (found.same, found.error, found.differs) == (True, "", [])
     assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*")} == before
 
 
@@ -63,9 +64,9 @@ def test_another_result_is_told_with_what_was_different(store: Store) -> None:
 
 def test_a_lost_input_is_told(store: Store) -> None:
     row = recorded(store)
-    again = said(store, {**row, "inputs": {"model": "0" * 64}})
-    assert not again.same
-    assert "is not in the store" in again.error
+    found = said(store, {**row, "inputs": {"model": "0" * 64}})
+    assert not found.same
+    assert "is not in the store" in found.error
 
 
 def version_by(folder: Path, operator: str) -> str:
@@ -96,11 +97,18 @@ def test_a_real_version_comes_out_the_same_or_the_command_fails(
     assert (told["same"], len(told["rebuilt"][0]["jobs"])) == (True, 2)
 
     shutil.copytree(toy_run, tmp_path / "run")
-    weights = told["rebuilt"][0]["jobs"][1]["expected"]["model"]
-    with sqlite3.connect(tmp_path / "run" / LEDGER) as db:  # as if the weights had been others
-        db.execute("UPDATE events SET payload = replace(payload, ?, ?) WHERE kind = 'built'", (weights, "0" * 64))
-    db.close()
+    cut = told["rebuilt"][0]["jobs"][0]["expected"]["data"]
+    for name in (cut, next(e.payload["gold"] for e in toy_world.events(toy_run) if e.kind == "seed.imported")):
+        (tmp_path / "run" / STORE / name[:2] / name[2:]).unlink()
     with pytest.raises(SystemExit) as ended:
         main(["rebuild", version[:12], "-C", str(tmp_path / "run")])
     assert ended.value.code == 3
-    assert "evolvent.train.jobs:finetune gave another model in the same environment" in capsys.readouterr().err
+    assert "evolvent.train.jobs:finetune failed: artifact" in capsys.readouterr().err
+
+
+def test_a_difference_in_words() -> None:
+    job = JobAgain(function="a:b", key="k", expected={"model": "1", "stats": "2"}, found={"model": "3", "stats": "2"},
+                   error="", differs=[])  # fmt: skip
+    assert again._said(job) == "a:b gave another model in the same environment: it does not repeat"
+    assert again._said(replace(job, differs=["torch was 1, is 2"])) == "a:b gave another model (torch was 1, is 2)"
+    assert again._said(replace(job, error="no space")) == "a:b failed: no space"
