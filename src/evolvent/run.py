@@ -175,9 +175,9 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
-                gold = self._gold(ledger)
                 keeper = self.keeper(ledger, on_stage)
                 keeper.begin()
+                gold = self._gold(ledger)
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,
