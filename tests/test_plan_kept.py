@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
-from evolvent import plan
+from evolvent import plan, tasks
 from evolvent.errors import UsageError
 from evolvent.plan import CONFIG_NAME, ChangePlan
 from evolvent.run import Run
@@ -65,6 +65,20 @@ def test_other_seed_data_are_another_source(began: Path, tmp_path: Path) -> None
     other = Run(began, BEGAN.model_copy(update={"gold": str(rows)}))
     with run.ledger() as ledger, pytest.raises(UsageError, match="holds other data than when the run began"):
         other._gold(ledger)  # what `working` asks first
+
+
+def test_the_code_of_a_task_of_ones_own_has_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module, package = tmp_path / "own_rules.py", tmp_path / "own_task"
+    package.mkdir()
+    for path in (module, package / "__init__.py", package / "rules.py"):
+        path.write_text("RULE = 1\n")
+    before = [tasks.source_hash(name) for name in ("own_rules:task", "own_task.rules:task")]
+    (package / "rules.py").write_text("RULE = 2\n")
+    after = [tasks.source_hash(name) for name in ("own_rules:task", "own_task.rules:task")]
+    assert before[0] == after[0] != ""
+    assert before[1] != after[1]
+    assert tasks.source_hash("strings") == tasks.source_hash("nowhere_at_all:task") == ""
 
 
 def test_where_the_record_is_copied_to_may_change(began: Path) -> None:

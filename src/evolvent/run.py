@@ -295,11 +295,15 @@ class Run:
 
     def _begin(self, loop: Loop, judge: JudgeClient, memory: Path | None) -> None:
         settings = self.settings
-        config = settings.model_dump()
-        loop.once("run.started", "run", lambda: {
-            "config": config, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
+        config, code = settings.model_dump(), tasks.source_hash(settings.task)
+        started = loop.once("run.started", "run", lambda: {
+            "config": config, "task_code": code, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
             "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
         })  # fmt: skip
+        if started.get("task_code", "") != code:
+            raise UsageError(
+                f"task {settings.task}: its code was changed after the run began; restore it, or start anew"
+            )
         loop.once("judge.sealed", "judge", lambda: {"commitment": judge.commitment}, actor="judge")
         committed = loop.ledger.get("judge")
         if committed is not None and committed.payload["commitment"] != judge.commitment:

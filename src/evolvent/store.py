@@ -200,9 +200,9 @@ class Store:
         os.fsync(file.fileno())
         if not final.parent.is_dir():
             final.parent.mkdir(exist_ok=True)
-            _sync_folder(self.root)
+            sync_folder(self.root)
         temporary.replace(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -222,7 +222,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             Path(text).replace(path)
         finally:
             Path(text).unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as exc:
         raise _store_error(exc, f"writing {path}") from exc
 
@@ -245,12 +245,13 @@ def write_once(path: Path, data: bytes) -> None:
                 os.link(temporary, path)  # unlike a rename, never replaces what is already there
         finally:
             temporary.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as exc:
         raise _store_error(exc, f"writing {path}") from exc
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have a folder's own entries on disk: names that were made or replaced in it. Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
