@@ -330,6 +330,8 @@ def test_an_audit_asks_the_witness(evolvent: Any, run: Path, tmp_path: Path, nam
 def test_rebuild_says_where_weights_come_from(evolvent: Any, run: Path, names: dict[str, str]) -> None:
     assert "are the seed's own" in evolvent("rebuild", names["seed"], "-C", run).out
     assert "0 match" in evolvent("rebuild", "zzzz", "-C", run).err
+    unknown = evolvent("rebuild", names["good"], "-C", run)  # made up by the test, by no job
+    assert (unknown.code, "no job on record" in unknown.err) == (3, True)
 
 
 def test_diff_names_what_differs(evolvent: Any, run: Path, names: dict[str, str]) -> None:

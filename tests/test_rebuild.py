@@ -83,7 +83,9 @@ def test_who_made_the_weights(toy_run: Path) -> None:
         trained, null = (line_of(ledger, version_by(toy_run, name)) for name in ("policy", "null"))
     assert [built["version"] for built in trained] == [trained[0]["version"], seed]
     assert maker_of(trained) is trained[0]
-    assert maker_of(null)["version"] == seed  # a null carries its parent's weights
+    assert maker_of(null) is null[-1]  # a null carries its parent's weights
+    assert null[-1]["version"] == seed
+    assert maker_of([{**trained[0], "jobs": []}, *trained[1:]]) is None
 
 
 def test_a_real_version_comes_out_the_same_or_the_command_fails(

@@ -297,8 +297,8 @@ class Run:
         settings = self.settings
         config, code = settings.model_dump(), tasks.source_hash(settings.task)
         started = loop.once("run.started", "run", lambda: {
-            "config": config, "task_code": code, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
-            "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
+            "config": config, "task": settings.task, "task_code": code, "seed": settings.seed,
+            "plan": settings.plan.hash, "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
         })  # fmt: skip
         if started.get("task_code", "") != code:
             raise UsageError(
