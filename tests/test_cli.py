@@ -21,7 +21,10 @@ from evolvent.cli.app import COMMANDS, app, main
 from evolvent.cli.template import settings_text
 from evolvent.errors import UsageError
 from evolvent.ledger import Ledger
+from evolvent.merkle import check_inclusion
 from evolvent.run import JUDGE, LEDGER
+from evolvent.types import canonical_json, sha256_hex
+from evolvent.witness import SignedHead, event_leaf
 from run_on_disk import RunOnDisk
 
 HEAVY = ("torch", "transformers", "sqlalchemy", "cryptography", "pydantic", "scipy", "numpy", "jinja2", "rich", "yaml")
@@ -37,10 +40,11 @@ OPTIONS = {
     "log": ["--dir", "--events", "--json", "--last"],
     "memory export": ["--dir", "--json", "--out"],
     "promote": ["--by", "--dir", "--force", "--json", "--reason", "version"],
+    "rebuild": ["--dir", "--json", "--line", "version"],
     "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
     "rollback": ["--by", "--dir", "--json", "--reason", "to"],
     "run": ["--dir", "--json", "--memory", "--turns"],
-    "show": ["--dir", "--json", "what"],
+    "show": ["--dir", "--json", "--proof", "--statement", "what"],
     "status": ["--dir", "--json"],
 }
 
@@ -174,7 +178,9 @@ def test_wrong_settings_are_named(evolvent: Any, tmp_path: Path, change: dict[st
         assert answer.json == {"error": answer.json["error"], "kind": "UsageError", "exit_code": 2}
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "init", "doctor", "show", "diff", "promote"}))
+@pytest.mark.parametrize(
+    "command", sorted(set(COMMANDS) - {"demo", "init", "doctor", "show", "diff", "promote", "rebuild"})
+)
 def test_no_settings_and_no_run_here(evolvent: Any, tmp_path: Path, command: str) -> None:
     said = evolvent(command, "-C", tmp_path)
     assert said.code == UsageError.exit_code
@@ -279,11 +285,54 @@ def test_show_tells_the_whole_story(evolvent: Any, run: Path, names: dict[str, s
     assert story["cost"]["flops"] == 100
     assert [row["by"] for row in story["history"]] == ["gate"]
     text = evolvent("show", names["good"][:8], "-C", run).out
-    assert "evidence.stages.superiority" in text
+    assert "Better on multi?" in text
     assert evolvent("show", "1", "-C", run, "--json").json["kind"] == "run.started"
     assert "there is none" in evolvent("show", "9999", "-C", run).err
     assert "0 match" in evolvent("show", "zzzz", "-C", run).err
     assert evolvent("show", names["seed"][:8], "-C", run).code == 0
+
+
+def test_statements_and_proofs_can_be_checked_by_others(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    assert "it was never promoted" in evolvent("show", names["seed"], "-C", run, "--statement").err
+    assert "no head was signed since" in evolvent("show", "3", "-C", run, "--proof").err
+    assert evolvent("promote", names["planted"], "-C", run, "--force", "--reason", "a test").code == 0
+    lines = evolvent("show", names["good"], "-C", run, "--statement").out.splitlines()
+    assert [json.loads(line)["payloadType"] for line in lines] == ["application/vnd.in-toto+json"]
+
+    told = evolvent("show", "3", "-C", run, "--proof").json
+    proof, event = told["proof"], told["event"]
+    rest = {name: value for name, value in event.items() if name != "chain_hash"}
+    assert sha256_hex(proof["previous"] + canonical_json(rest)) == event["chain_hash"]  # the event is what it says
+    signed = SignedHead.parse(json.dumps(proof["head"]))
+    assert signed is not None
+    assert signed.signed()
+    leaf, path = event_leaf(event["chain_hash"]), [bytes.fromhex(name) for name in proof["path"]]
+    assert check_inclusion(leaf, proof["index"], signed.head.size, path, bytes.fromhex(signed.head.root))
+
+
+def test_an_audit_asks_the_witness(evolvent: Any, run: Path, tmp_path: Path, names: dict[str, str]) -> None:
+    witness = tmp_path / "elsewhere"
+    witness.mkdir()
+    assert "no signed heads there" in evolvent("audit", "-C", run, "--witness", witness).err
+    settings = yaml.safe_load((run / plan.CONFIG_NAME).read_text())
+    (run / plan.CONFIG_NAME).write_text(json.dumps({**settings, "witness": [str(witness)]}))
+    older = Path(shutil.copytree(run, tmp_path / "older"))
+    assert evolvent("promote", names["planted"], "-C", run, "--force", "--reason", "a test").code == 0
+    told = evolvent("audit", "-C", run, "--json").json
+    assert (told["ok"], told["checked"]["signed heads"], told["checked"]["statements"]) == (True, 4, 2)
+    said = evolvent("audit", "-C", older, "--witness", witness, "--json")
+    assert (said.code, said.json["ok"]) == (3, False)
+    assert any("an older copy was put back" in line for line in said.json["wrong"])
+    assert evolvent("run", "-C", older).code == 3
+    shutil.rmtree(witness)
+    assert "cannot be reached" in evolvent("audit", "-C", run).out
+
+
+def test_rebuild_says_where_weights_come_from(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    assert "are the seed's own" in evolvent("rebuild", names["seed"], "-C", run).out
+    assert "0 match" in evolvent("rebuild", "zzzz", "-C", run).err
+    unknown = evolvent("rebuild", names["good"], "-C", run)  # made up by the test, by no job
+    assert (unknown.code, "no job on record" in unknown.err) == (3, True)
 
 
 def test_diff_names_what_differs(evolvent: Any, run: Path, names: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
 from evolvent.plan import Settings
 from evolvent.propose.base import Idea, OperatorSpec, Situation
-from evolvent.run import JUDGE, LEDGER, STORE, Run
+from evolvent.run import JUDGE, LEDGER, SIGNING, STORE, Run
 from evolvent.state import UNITS, State
 from evolvent.tasks.strings import Strings
 from evolvent.types import Event, Proposal
@@ -356,6 +356,9 @@ def cut_before(copy: Run, key: str) -> None:
     events = toy_world.events(copy.folder)
     for file in copy.folder.glob(f"{LEDGER}*"):
         file.unlink()
+    shutil.rmtree(
+        copy.folder / SIGNING
+    )  # its heads are of what is cut off now, and a run does not go on from such a cut
     with Ledger.open(copy.folder / LEDGER, events[0].run, create=True) as ledger:
         ledger.acquire()
         for event in itertools.takewhile(lambda e: e.key != key, events):

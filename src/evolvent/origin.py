@@ -75,7 +75,8 @@ def statements_of(folder: Path, version: str) -> list[Path]:
 
 def _ancestor(ledger: Ledger, built: Mapping[str, Any]) -> Json:
     plan = _payload(ledger, f"{built['id']}/proposed").get("proposal", {}) if "id" in built else {}
-    return {"version": built["version"], "operator": plan.get("operator", "seed"), "turn": plan.get("turn", 0)}
+    named = {"version": built["version"], "model": built["candidate"]["model"]}
+    return {**named, "operator": plan.get("operator", "seed"), "turn": plan.get("turn", 0)}
 
 
 def _payload(ledger: Ledger, key: str) -> Json:

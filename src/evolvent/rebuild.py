@@ -130,13 +130,17 @@ def line_of(ledger: Ledger, version: str) -> list[Json]:
     return line
 
 
-def maker_of(line: list[Json]) -> Json:
-    """The version whose jobs made the weights that the first of `line` carries, or the seed."""
+def maker_of(line: list[Json]) -> Json | None:
+    """The version whose jobs made the weights that the first of `line` carries, or the seed that came with them.
+
+    Returns:
+        ``None`` when neither is on record.
+    """
+    weights = line[0]["candidate"]["model"]
     for built in line:
-        weights = built["candidate"]["model"]
         if any(weights in job["outputs"].values() for job in built.get("jobs", ())):
             return built
-    return line[-1]
+    return line[-1] if line[-1]["candidate"]["model"] == weights else None
 
 
 def _described(ledger: Ledger) -> list[Any]:

@@ -200,9 +200,9 @@ class Run:
             with ledger, engine, judge:
                 ledger.acquire()
                 self.store.sweep()
-                gold = self._gold(ledger)
                 keeper = self.keeper(ledger, on_stage)
                 keeper.begin()
+                gold = self._gold(ledger)
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,
@@ -320,11 +320,15 @@ class Run:
 
     def _begin(self, loop: Loop, judge: JudgeClient, memory: Path | None) -> None:
         settings = self.settings
-        config = settings.recorded()
-        loop.once("run.started", "run", lambda: {
-            "config": config, "task": settings.task, "seed": settings.seed, "plan": settings.plan.hash,
-            "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
+        config, code = settings.recorded(), tasks.source_hash(settings.task)
+        started = loop.once("run.started", "run", lambda: {
+            "config": config, "task": settings.task, "task_code": code, "seed": settings.seed,
+            "plan": settings.plan.hash, "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
         })  # fmt: skip
+        if started.get("task_code", "") != code:
+            raise UsageError(
+                f"task {settings.task}: its code was changed after the run began; restore it, or start anew"
+            )
         loop.once("judge.sealed", "judge", lambda: {"commitment": judge.commitment}, actor="judge")
         committed = loop.ledger.get("judge")
         if committed is not None and committed.payload["commitment"] != judge.commitment:

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolvent.disk import write_atomic
+from evolvent.disk import sync_folder, write_atomic
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import GENESIS, Ledger
 from evolvent.merkle import Tree, leaf_hash
@@ -148,6 +148,7 @@ class HeadLog:
             StoreError: the folder is not there or cannot be written.
         """
         try:
+            new = not self.path.exists()
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 size = os.fstat(descriptor).st_size
@@ -159,6 +160,8 @@ class HeadLog:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if new:
+                sync_folder(self.folder)
         except OSError as exc:
             raise StoreError(f"{self.path}: cannot be appended to: {exc.strerror}") from None
 

@@ -30,6 +30,10 @@ def rebuild(
     with opened(folder) as (run, ledger):
         ancestors = line_of(ledger, find_version(ledger, version)["version"])
     asked, maker = ancestors[0], maker_of(ancestors)
+    if maker is None:
+        raise CheckFailed(
+            f"rebuild: no job on record made the weights of {asked['version'][:12]}, nor were they imported"
+        )
     made = [built for built in reversed(ancestors) if built.get("jobs")] if line else [maker]
     rows: list[dict[str, Any]] = []
     for built in made:

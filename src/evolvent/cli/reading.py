@@ -91,10 +91,13 @@ def show_one(
     statement: Annotated[
         bool, typer.Option("--statement", help="The signed statements about its promotions instead, one a line.")
     ] = False,
+    proof: Annotated[
+        bool, typer.Option("--proof", help="Of an event: what shows that it is in the newest signed head. JSON.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """A version's whole story, from the seed to what became of it; or one event."""
-    from evolvent.cli.versions import event_at
+    from evolvent.cli.versions import event_at, inclusion
     from evolvent.origin import statements_of, version_story
     from evolvent.report.biography import biography
     from evolvent.run import SIGNING, find_version
@@ -102,6 +105,8 @@ def show_one(
     with opened(folder) as (run, ledger):
         if what.isdecimal() and len(what) <= _LONGEST_SEQ:
             event = event_at(ledger, int(what)).plain()
+            if proof:
+                return emit({"event": event, "proof": inclusion(ledger, folder / SIGNING, int(what))})
             return emit(event) if as_json else show(_tree(event))
         built = find_version(ledger, what)
         signed = statements_of(folder / SIGNING, built["version"])

@@ -5,6 +5,8 @@ Not here: a version's story (`origin.py`), how it is drawn (`report/biography.py
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolvent.errors import UsageError
@@ -12,7 +14,7 @@ from evolvent.errors import UsageError
 if TYPE_CHECKING:
     from evolvent.ledger import Ledger
 
-__all__ = ["differences", "event_at"]
+__all__ = ["differences", "event_at", "inclusion"]
 
 Json = dict[str, Any]
 
@@ -48,6 +50,29 @@ def event_at(ledger: Ledger, seq: int) -> Any:
     if event is None:
         raise UsageError(f"event {seq}: there is none; the last one is {ledger.head()[0]}")
     return event
+
+
+def inclusion(ledger: Ledger, signing: Path, seq: int) -> Json:
+    """What shows, without the ledger, that an event is in the history whose head was signed last.
+
+    Returns:
+        ``index`` and ``path`` of the inclusion proof, ``previous`` (the chain hash before the event, from which its own
+        is computed), and the signed ``head``.
+
+    Raises:
+        UsageError: no head was signed since the event.
+    """
+    from evolvent.ledger import GENESIS
+    from evolvent.merkle import Tree
+    from evolvent.witness import HeadLog, event_leaf
+
+    last = HeadLog(signing).last()
+    if last is None or last.head.size < seq:
+        raise UsageError(f"event {seq}: no head was signed since; the next turn of `evolvent run` signs one")
+    chain = [event.chain_hash for event in ledger.events()][: last.head.size]
+    path = [found.hex() for found in Tree().inclusion([event_leaf(name) for name in chain], seq - 1)]
+    previous = chain[seq - 2] if seq > 1 else GENESIS
+    return {"index": seq - 1, "path": path, "previous": previous, "head": json.loads(last.line())}
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:

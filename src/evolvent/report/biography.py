@@ -90,8 +90,9 @@ def _made(story: Json) -> list[tuple[str, Text]]:
         text.append(f"reads {_names(job['inputs'])}; gives {_names(job['outputs'])}")
         rows.append((f"job {number}", text))
     if not story["jobs"]:
-        whose = "imported" if story["operator"] == "seed" else "its parent's weights"
-        rows.append(("jobs", Text(f"none: {whose}")))
+        parent = next(iter(story.get("line", ())), {})
+        whose = "none: its parent's weights" if parent.get("model") == candidate["model"] else "not on record"
+        rows.append(("jobs", Text("none: imported" if story["operator"] == "seed" else whose)))
     if env := story.get("environment"):
         shown = [f"{name} {env[name]}" for name in ("evolvent", "torch", "python") if env.get(name)]
         threads = "1 thread" if env.get("threads") == "1" else f"{env.get('threads', '?')} threads"
@@ -142,7 +143,7 @@ def _tests(stages: Sequence[Json]) -> Table:
         reached = f"{float(stage['path'][-1][1]):+.2f}" if stage["path"] else ""
         cells = (words.stage_words(stage), reached, f"{float(stage['threshold_log_e']):.2f}")
         counts = (f"{stage[name]:,}" for name in ("wins", "losses", "n"))
-        outcome = words.clean(stage["outcome"], 20)
+        outcome = words.clean(stage["outcome"], 20) if stage["n"] else "not asked"
         table.add_row(*map(Text, (*cells, *counts)), Text(outcome, style=_style(outcome)))
     return table
 
@@ -184,8 +185,8 @@ def _standing(row: Json, version: str, when: str) -> Text:
                 style="red" if row["alarm"] else "green")  # fmt: skip
     text.append(f"  {when}", style="dim")
     for stage in row.get("tests", ()):
-        reached = f"{float(stage['path'][-1][1]):+.2f}" if stage["path"] else "not asked"
-        text.append(f"\n{words.stage_words(stage)} log e {reached}, {float(stage['threshold_log_e']):.2f} needed")
+        reached = f"log e {float(stage['path'][-1][1]):+.2f}, " if stage["path"] else "not asked; "
+        text.append(f"\n{words.stage_words(stage)} {reached}{float(stage['threshold_log_e']):.2f} needed")
     return text
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import cast
 
 from evolvent import registry
 from evolvent.errors import UsageError
 from evolvent.tasks.base import Task
+from evolvent.types import content_hash, sha256_hex
 
-__all__ = ["Task", "load"]
+__all__ = ["Task", "load", "source_hash"]
 
 CONTRACT = (
     "skills", "axes", "attacks", "max_output_tokens", "filter", "generate", "challenge", "attack", "verify", "feedback",
@@ -31,3 +34,19 @@ def load(name: str) -> Task:
     if missing:
         raise UsageError(f"task {name!r}: expected a Task (see evolvent.tasks.base), it lacks {', '.join(missing)}")
     return cast(Task, task)
+
+
+def source_hash(name: str) -> str:
+    """Hash of the code of a task of one's own: the module or package that ``module:attribute`` begins with.
+
+    Returns:
+        SHA-256 in hex; ``""`` for a registered task, whose code is that of an installed version.
+    """
+    if ":" not in name:
+        return ""
+    spec = importlib.util.find_spec(name.partition(":")[0].split(".")[0])
+    if spec is None or spec.origin is None:
+        return ""
+    root = Path(spec.origin)
+    files = sorted(root.parent.rglob("*.py")) if spec.submodule_search_locations else [root]
+    return content_hash({path.relative_to(root.parent).as_posix(): sha256_hex(path.read_bytes()) for path in files})
