@@ -215,8 +215,8 @@ def page(results: Results, figures: Mapping[str, Any]) -> str:
     lines = [
         "# Real migrations",
         "",
-        "Written by `python benchmarks/real_migrations.py --data DIR`; figures and cases are of its last run. The steps",
-        "are those that fit what the seed was trained to read and write; it has seen invented schemas only, for SQLite.",
+        "Written by `python benchmarks/real_migrations.py --data DIR`; figures and cases are of its last run. These",
+        "are the steps that fit what the seed was trained to read and write; it has seen invented schemas for SQLite.",
         "`champion` is what a demo run on the engine's general task ends with, `own` that of a run on these very steps",
         "under other names.",
     ]
