@@ -1,19 +1,19 @@
-"""What self-labelling generates, executes, finds correct and keeps, on SQLite and PostgreSQL, and how right each filter is.
+"""What self-labelling generates, executes, finds correct and keeps, on two engines, and how right each filter is.
 
 The shipped seed answers problems of the challenger as it does to make its own training data (`curate/selflabel.py`, 4
-samples a problem, temperature 0.7), and the same code filters: an answer *executes*, is *correct* (schema and rows, by the
-task's verifier), is *kept* (one a problem, easy ones thinned out). 10,000 answers an engine.
+samples a problem, temperature 0.7), and the same code filters: an answer *executes*, is *correct* (schema and rows, by
+the task's verifier), is *kept* (one a problem, easy ones thinned out). 10,000 answers on SQLite, and on PostgreSQL.
 
 Truth comes from a second check that shares neither method nor code with the filter. The declared oracle, the canonical
-migration of `reference()`, and the answer each migrate a database of their own that holds the same 40 rows a table (NULLs,
-empty and odd texts, large and negative numbers, where the canonical migration can carry them); the answer is right if both
-leave the same database. The filter never sees a way from A to B: it compares catalogues with B's and draws three rows. Both
+migration of `reference()`, and the answer each migrate a database that holds the same 40 rows a table (NULLs, empty and
+odd texts, large and negative numbers, where the canonical migration can carry them); the answer is right if both leave
+the same database. The filter never sees a way from A to B: it compares catalogues with B's and draws three rows. Both
 databases are read by a path of their own: SQLite's dump of the stored statements, compared definition by definition;
-`pg_dump`, compared section by section, names of constraints aside. Where the two checks differ, one of them is wrong; such
-cases are printed, up to ten, so that a reader can say which.
+`pg_dump`, compared section by section, names of constraints aside. Where the two checks differ, one of them is wrong;
+such cases are printed, up to ten, so that a reader can say which.
 
-On answers to problems made for PostgreSQL, the verifier of SQLite is asked too: the agreement of two engines on the same
-text.
+On answers to problems made for PostgreSQL, the verifier of SQLite is asked too: the agreement of two engines on the
+same text.
 
 Bars: at least 99 % of kept answers are right on each engine, and at least 99 % of the right ones pass as correct; the
 filter *executes* alone has no bar: its precision is the price of not checking.
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import random
 import re
-import sqlite3
 import subprocess
 import sys
 import time
@@ -34,17 +33,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import torch
 from common import Results, Unit, bench_main
+from psycopg.conninfo import make_conninfo
 from scipy import stats
 
 from evolvent import tasks
 from evolvent.curate.selflabel import TEMPERATURE, Funnel, Maker, draw_problems, select
 from evolvent.inputs import seed_files
 from evolvent.models.files import from_files
+from evolvent.tasks.base import Task
 from evolvent.tasks.sql_migration import SqlMigration, verify
 from evolvent.tasks.sql_migration.postgres import statements
 from evolvent.tasks.sql_migration.postgres.reference import reference as way_on_postgres
@@ -84,7 +85,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
     torch.set_num_threads(1)
     model, codec = from_files(seed_files("sql-seed"))
     recorder = Recorder(tasks.load(ARMS[unit.arm]))
-    maker, funnel = Maker(recorder, model, codec, "verified", {"kind": "direct"}), Funnel()
+    maker, funnel = Maker(cast(Task, recorder), model, codec, "verified", {"kind": "direct"}), Funnel()
     rng = random.Random(derive_seed("curation", unit.arm, unit.seed))
     problems = draw_problems(maker, unit.settings["problems"], TARGET_RATE, rng, Funnel())
     recorder.scores.clear()
@@ -166,8 +167,9 @@ def _value(type_: str, n: int, *, plain: bool) -> Any:
         return text[-40:]
     return {
         "REAL": n * 1.5 - 30, "NUMERIC": n if plain else n * 0.25 - 5, "BIGINT": n if plain else 2**40 * (n - 20) + n,
-        "BOOLEAN": n, "TIMESTAMP": f"20{n + 10}-0{n % 9 + 1}-{n % 28 + 1:02d} 01:02:{n:02d}", "BLOB": bytes([n, 0, 255]),
-        "BYTEA": "\\x%02x00ff" % n,
+        "BOOLEAN": n, "TIMESTAMP": f"20{n + 10}-0{n % 9 + 1}-{n % 28 + 1:02d} 01:02:{n:02d}",
+        "BLOB": bytes([n, 0, 255]),
+        "BYTEA": f"\\x{n:02x}00ff",
     }[type_]  # fmt: skip
 
 
@@ -233,7 +235,7 @@ def _postgres_batch(server: EmbeddedServer, asked: Asked, database: str) -> Righ
         admin.execute("DROP ROLE IF EXISTS plain")
         admin.execute("CREATE ROLE plain LOGIN")
         admin.execute(f"CREATE DATABASE {database} OWNER plain".encode())
-        session = Session(psycopg.conninfo.make_conninfo(server.url(), user="plain", dbname=database))
+        session = Session(make_conninfo(server.url(), user="plain", dbname=database))
         schemas: dict[tuple[str, str | None], str] = {}
         for problem, outputs in asked:
             rows: list[tuple[str, list[str], list[list[Any]]]] = []
@@ -291,7 +293,7 @@ def _dumped(folder: Path, database: str) -> dict[str, State]:
     parts = _SECTION.split(text)[1:]
     for kind, schema, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         words = _CONSTRAINT.sub("", body.replace(f"{schema}.", ""))
-        lines = [line.rstrip() for line in words.splitlines() if line.strip() and not line.startswith("--")]
+        lines = [line.rstrip() for line in words.splitlines() if line.strip() and not line.startswith(("--", "\\"))]
         found.setdefault(schema, []).append(f"{kind}\n" + "\n".join(sorted(lines) if "DATA" in kind else lines))
     return {schema: tuple(sorted(sections)) for schema, sections in found.items()}
 

@@ -24,6 +24,7 @@ READERS = {
     "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`filter` is cycle)",
     "scripts/train_seed.py": "trains the seed, the only labels that there ever are",
     "scripts/train_python_seed.py": "the same for `python_fix`",
+    "benchmarks/curation.py": "the declared oracle of its second check, never of the filter",
     "benchmarks/length.py": "labelled base data and the declared oracle arm",
     "benchmarks/recursion.py": "labelled base data of its tiny seeds",
     "benchmarks/selfimprove.py": "the declared oracle arm",

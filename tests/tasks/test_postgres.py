@@ -64,6 +64,29 @@ def test_the_reference_solves_every_kind_of_change(kind: str) -> None:
         assert TASK.verify(problem, reference(problem), 3).correct, problem.prompt
 
 
+def test_a_problem_carries_no_answer() -> None:
+    hidden = 0
+    for problem in TASK.generate("multi", random.Random(1), 100):
+        text = str(problem.plain())
+        for statement in statements.split(reference(problem)):
+            if statement not in problem.given["after"] and not statement.startswith("CREATE"):
+                hidden += 1
+                assert statement not in text, statement
+    assert hidden > 80
+
+
+@pytest.mark.usefixtures("engine")
+def test_half_a_migration_or_one_that_also_touches_a_row_is_wrong() -> None:
+    for i, problem in enumerate(TASK.generate("multi", random.Random(6), 10)):
+        pieces = statements.split(reference(problem))
+        for at in range(len(pieces)):
+            assert not TASK.verify(problem, "; ".join(pieces[:at] + pieces[at + 1 :]), i).correct, (at, pieces)
+        kept = [s for s in problem.given["after"] if s.startswith("CREATE TABLE")]
+        emptied = "; ".join([*pieces, *(f"DELETE FROM {s[13 : s.index(' (')]}" for s in reversed(kept))])
+        was = TASK.verify(problem, emptied, i)
+        assert was.error == "lost_rows" or all(s not in problem.given["before"] for s in kept), (was, emptied)
+
+
 def test_problems_are_well_posed_and_every_table_has_rows(engine: PostgresEngine) -> None:
     for problem in TASK.generate("multi", random.Random(2), 30):
         assert TASK.well_posed(problem)

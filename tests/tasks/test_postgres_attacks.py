@@ -280,6 +280,26 @@ def test_a_url_that_cannot_be_used_is_explained() -> None:
         PostgresEngine("postgresql://nobody@/?host=/nowhere")
 
 
+def test_the_kernel_keeps_even_the_superuser_to_the_servers_folder(engine: PostgresEngine) -> None:
+    assert engine._server is not None
+    if not engine._server.confined:
+        pytest.skip("this kernel has no Landlock")
+    inside = engine._server.folder / "log"
+    import psycopg
+
+    with engine._admin() as admin:
+        assert admin.execute("SELECT length(pg_read_file(%s)) >= 0", [str(inside)]).fetchone() == (True,)
+        for attempt in (
+            "SELECT pg_read_file('/etc/hostname')",
+            "SELECT pg_ls_dir('/home')",
+            "COPY (SELECT 1) TO '/tmp/evolvent-escaped'",
+            "COPY (SELECT 1) TO '/dev/shm/evolvent-escaped'",
+            "COPY (SELECT 1) TO PROGRAM 'touch /tmp/evolvent-escaped'",
+        ):
+            with pytest.raises(psycopg.Error, match=r"Permission denied|could not execute|failed"):
+                admin.execute(attempt.encode())
+
+
 OWNER = """
 import sys, time
 from evolvent.tasks.sql_migration.postgres.engine import shared_engine

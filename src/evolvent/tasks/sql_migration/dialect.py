@@ -61,7 +61,7 @@ class Dialect:
         literal: a default for a type.
         castable: a column of the first type can become the second with its rows kept.
         small: types with too few values for a unique index over the hidden rows.
-        closed: the engine refuses a reference to a table that is not there, so that such tables are stated too.
+        closed: the engine refuses a reference to a table that is not there: the verifier is given such tables too.
     """
 
     task: str

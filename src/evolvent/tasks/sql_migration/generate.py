@@ -325,13 +325,14 @@ def _problem(draft: _Draft, before: Schema, kinds: list[str], skill: str) -> Pro
         return None
     if any(kind in REBUILD_KINDS for kind in kinds) and any(t.indexes for t in a if news.get(t.origin)):
         return None
+    shown = [s for t in a for s in t.ddl()], [s for t in b for s in t.ddl()]
+    renames = lineage(a, b)
     if draft.dialect.closed:
         stated = _stated(before, {t.origin for t in a + b}) | _stated(after, {t.origin for t in a + b})
         sides = [_in_order([t for t in side if t.origin in stated]) for side in (before, after)]
         if sides[0] is None or sides[1] is None:
             return None
         a, b = sides[0], sides[1]
-    renames = lineage(a, b)
     before_ddl, after_ddl = [s for t in a for s in t.ddl()], [s for t in b for s in t.ddl()]
     tags = {
         "kind": kinds[0] if len(kinds) == 1 else "mixed",
@@ -343,7 +344,7 @@ def _problem(draft: _Draft, before: Schema, kinds: list[str], skill: str) -> Pro
     return Problem(
         task=draft.dialect.task,
         skill=skill,
-        prompt=prompt_text(before_ddl, after_ddl, renames),
+        prompt=prompt_text(*shown, renames),
         difficulty=len(kinds),
         tags=tags,
         given={"before": before_ddl, "after": after_ddl, "renames": [list(pair) for pair in renames]},

@@ -14,7 +14,7 @@ import json
 import random
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ SCHEMA_CHARS, MIGRATION_CHARS = 600, 200  # what the shipped seed was trained to
 FIELDS = ("before_schema", "after_schema", "migration_sql")
 _RENAME_COLUMN = re.compile(r"ALTER\s+TABLE\s+(\S+)\s+RENAME\s+(?:COLUMN\s+)?(\S+)\s+TO\s+(\S+?)\s*(?:;|$)", re.I)
 _RENAME_TABLE = re.compile(r"ALTER\s+TABLE\s+(\S+)\s+RENAME\s+TO\s+(\S+?)\s*(?:;|$)", re.I)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 Row = Mapping[str, Any]
@@ -55,24 +55,30 @@ def read_step(row: Row) -> Problem | str:
     words = [{table: sorted(map(verify.words, group)) for table, group in side.items()} for side in (before, after)]
     a = [s for table, group in before.items() if words[1].get(table) != words[0][table] for s in group]
     b = [s for table, group in after.items() if words[0].get(table) != words[1][table] for s in group]
-    migration = " ".join(_COMMENT.sub(" ", row["migration_sql"]).split())
+    migration = " ".join(COMMENT.sub(" ", row["migration_sql"]).split())
     if not a and not b:
         return "schema unchanged"
     if max(len("".join(a)), len("".join(b))) > SCHEMA_CHARS:
         return f"differing tables over {SCHEMA_CHARS} characters"
     if len(migration) > MIGRATION_CHARS:
         return f"migration over {MIGRATION_CHARS} characters"
-    made = _problem(a, b, _renames(migration, before, after), {"step": str(row.get("name", ""))})
+    made = problem(a, b, renames_of(migration, before, after), {"step": str(row.get("name", ""))})
     score = SqlMigration().verify(made, migration, 1)
     return made if score.correct else f"its own migration does not pass alone ({score.error})"
 
 
-def write_steps(rows: Iterable[Row], path: Path) -> dict[str, int]:
-    """Write what `History.read` reads; returns how many steps went in, and how many did not for which reason."""
+def write_steps(rows: Iterable[Row], path: Path, read: Callable[[Row], Problem | str] = read_step) -> dict[str, int]:
+    """Write what `History.read` reads; returns how many steps went in, and how many did not for which reason.
+
+    Args:
+        rows: steps, as `read` takes them.
+        path: of the file.
+        read: makes a problem of a step, or says why not.
+    """
     counts = {"in": 0}
     lines = []
     for row in rows:
-        made = read_step(row)
+        made = read(row)
         if isinstance(made, str):
             counts[made] = counts.get(made, 0) + 1
         else:
@@ -112,7 +118,7 @@ class History(SqlMigration):
             lines = path.read_text(encoding="utf-8").splitlines()
             steps = tuple(json.loads(line) for line in lines if line.strip())
             for step in steps:
-                _problem(step["before"], step["after"], step["renames"], {"step": step["step"]})
+                problem(step["before"], step["after"], step["renames"], {"step": step["step"]}, shown=step.get("shown"))
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(f"{path}: expected lines as `history.write_steps` writes them: {exc}") from None
         return cls(steps=steps)
@@ -120,7 +126,7 @@ class History(SqlMigration):
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
         """`count` variants of steps drawn evenly, or problems of the general ``single``."""
         if skill == "single":
-            return SqlMigration().generate(skill, rng, count)
+            return super().generate(skill, rng, count)
         return self.challenge({}, rng, count)
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
@@ -128,33 +134,37 @@ class History(SqlMigration):
         chosen = (
             self.steps[int(cell["step"]) if cell.get("step") else rng.randrange(len(self.steps))] for _ in range(count)
         )
-        return [_variant(step, rng) for step in chosen]
+        return [self._variant(step, rng) for step in chosen]
 
+    def names(self, statements: Sequence[str]) -> tuple[set[str], set[str]]:
+        """Names of a schema's tables and of its columns, as the engine keeps them."""
+        with closing(verify.scratch(statements)) as made:
+            return _names(made, "table"), _names(made, "column")
 
-def _variant(step: Row, rng: random.Random) -> Problem:
-    """The step with other names, or as it is if they do not fit it."""
-    before, after = list(step["before"]), list(step["after"])
-    with closing(verify.scratch(before)) as a, closing(verify.scratch(after)) as b:
-        tables, columns = (
-            sorted({name for side in (a, b) for name in _names(side, kind)}) for kind in ("table", "column")
-        )
-    used = {word.upper() for text in (*before, *after) for word in _NAME.findall(text)} - {
-        n.upper() for n in (*tables, *columns)
-    }
-    new: dict[str, str] = {}
-    for names, vocabulary in ((tables, dialect.TABLE_WORDS), (columns, dialect.COLUMN_WORDS)):
-        words = [word for word in vocabulary if word not in dialect.RESERVED and word.upper() not in used]
-        fresh = [f"{word}_{suffix}" for word in words for suffix in ("id", "at", "ref", "no")]
-        new |= dict(zip(names, rng.sample(fresh, len(names)), strict=True))
+    def _variant(self, step: Row, rng: random.Random) -> Problem:
+        """The step with other names, or as it is if they do not fit it."""
+        before, after = list(step["before"]), list(step["after"])
+        tables, columns = (sorted(a | b) for a, b in zip(self.names(before), self.names(after), strict=True))
+        used = {word.upper() for text in (*before, *after) for word in _NAME.findall(text)} - {
+            n.upper() for n in (*tables, *columns)
+        }
+        new: dict[str, str] = {}
+        for names, vocabulary in ((tables, dialect.TABLE_WORDS), (columns, dialect.COLUMN_WORDS)):
+            words = [word for word in vocabulary if word not in self.dialect.reserved and word.upper() not in used]
+            fresh = [f"{word}_{suffix}" for word in words for suffix in ("id", "at", "ref", "no")]
+            new |= dict(zip(names, rng.sample(fresh, len(names)), strict=True))
 
-    def rename(text: str) -> str:
-        return _NAME.sub(lambda match: new.get(match[0], match[0]), text)
+        def rename(text: str) -> str:
+            return _NAME.sub(lambda match: new.get(match[0], match[0]), text)
 
-    renames = [(rename(old), rename(now)) for old, now in step["renames"]]
-    other = _problem([rename(s) for s in before], [rename(s) for s in after], renames, {"step": step["step"]})
-    if verify.well_posed(other.given["before"], other.given["after"]):
-        return other
-    return _problem(before, after, step["renames"], {"step": step["step"]})
+        def told(change: Callable[[str], str]) -> Problem:
+            a, b = ([change(s) for s in side] for side in (before, after))
+            renames = [(change(old), change(now)) for old, now in step["renames"]]
+            shown = [[change(s) for s in side] for side in step["shown"]] if "shown" in step else None
+            return problem(a, b, renames, {"step": step["step"]}, task=self.dialect.task, shown=shown)
+
+        other = told(rename)
+        return other if self.well_posed(other) else told(str)
 
 
 def _names(connection: sqlite3.Connection, kind: str) -> set[str]:
@@ -164,16 +174,27 @@ def _names(connection: sqlite3.Connection, kind: str) -> set[str]:
     return {str(row[1]) for table in tables for row in connection.execute(f'PRAGMA table_info("{table}")').fetchall()}
 
 
-def _problem(
-    before: Sequence[str], after: Sequence[str], renames: Iterable[Sequence[str]], tags: dict[str, str]
+def problem(
+    before: Sequence[str],
+    after: Sequence[str],
+    renames: Iterable[Sequence[str]],
+    tags: dict[str, str],
+    *,
+    task: str = dialect.NAME,
+    shown: Sequence[Sequence[str]] | None = None,
 ) -> Problem:
+    """A step as a problem of skill ``own``; the prompt shows `shown` of A and B, by default all."""
     lineage = [(old, new) for old, new in renames]
+    given: dict[str, Any] = {"before": list(before), "after": list(after), "renames": [list(pair) for pair in lineage]}
+    if shown is not None:
+        given["shown"] = [list(side) for side in shown]
+    a, b = shown or (before, after)
     return Problem(
-        task=dialect.NAME,
+        task=task,
         skill="own",
-        prompt=prompt_text(list(before), list(after), lineage),
+        prompt=prompt_text(list(a), list(b), lineage),
         tags=tags,
-        given={"before": list(before), "after": list(after), "renames": [list(pair) for pair in lineage]},
+        given=given,
     )
 
 
@@ -183,11 +204,11 @@ def _tables(schema: str) -> dict[str, list[str]]:
         rows = made.execute("SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
     groups: dict[str, list[str]] = {}
     for table, sql in rows:
-        groups.setdefault(table.lower(), []).append(" ".join(_COMMENT.sub(" ", sql).split()))
+        groups.setdefault(table.lower(), []).append(" ".join(COMMENT.sub(" ", sql).split()))
     return groups
 
 
-def _renames(migration: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
+def renames_of(migration: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The lineage that a person would state, read off the real migration; renames of scratch tables are none."""
     found = [(f"{t}.{old}", f"{t}.{new}") for t, old, new in _RENAME_COLUMN.findall(migration) if old.upper() != "TO"]
     for old, new in _RENAME_TABLE.findall(migration):

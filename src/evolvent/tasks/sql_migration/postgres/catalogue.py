@@ -30,13 +30,12 @@ SELECT jsonb_build_object(
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
      LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  'constraints', (SELECT jsonb_agg(jsonb_build_array(k.contype, pg_get_constraintdef(k.oid), k.condeferrable,
-       k.condeferred, k.convalidated, k.conname, k.confrelid::regclass::text,
+  'constraints', (SELECT jsonb_agg(jsonb_build_array(k.contype, k.conname, pg_get_constraintdef(k.oid),
        (SELECT jsonb_agg(a.attname ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY u(num, n)
           JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num),
+       (SELECT f.relname FROM pg_class f WHERE f.oid = k.confrelid),
        (SELECT jsonb_agg(a.attname ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY u(num, n)
-          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num),
-       (SELECT f.relname FROM pg_class f WHERE f.oid = k.confrelid)))
+          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num)))
      FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n')
 ) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind NOT IN ('i', 'I', 'S', 'v', 'm', 'c', 't')
@@ -118,9 +117,19 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignKey:
-    """One foreign key: its constraint's name and words, its columns, and what they refer to."""
+class Constraint:
+    """One constraint of a table.
 
+    Attributes:
+        kind: ``p`` primary key, ``f`` foreign key, ``u`` unique, ``c`` check, ``x`` exclusion.
+        name: unquoted; never compared.
+        words: all of it, as `pg_get_constraintdef` writes it.
+        columns: of this table, unquoted.
+        table: that a foreign key refers to, else empty.
+        targets: the columns there.
+    """
+
+    kind: str
     name: str
     words: str
     columns: tuple[str, ...]
@@ -130,12 +139,22 @@ class ForeignKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table: its kind and options, columns in order, constraints without their names, and its foreign keys."""
+    """One table: kind and options as words, columns in order, constraints by kind and words."""
 
     kind: str
     columns: tuple[Column, ...]
-    constraints: tuple[str, ...]
-    foreign_keys: tuple[ForeignKey, ...]
+    constraints: tuple[Constraint, ...]
+
+    @property
+    def foreign_keys(self) -> tuple[Constraint, ...]:
+        """What ties it to other tables."""
+        return tuple(c for c in self.constraints if c.kind == "f")
+
+    @property
+    def compared(self) -> tuple[Any, ...]:
+        """What makes two tables equal."""
+        constraints = sorted((c.kind, c.words) for c in self.constraints)
+        return self.kind, [c.compared for c in self.columns], constraints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +168,8 @@ class Catalogue:
         """``wrong_table``, ``wrong_column``, ``wrong_index``, or ``None`` when equal."""
         if self.tables.keys() != wanted.tables.keys():
             return "wrong_table"
-        for name, table in self.tables.items():
-            other = wanted.tables[name]
-            if (table.kind, table.constraints) != (other.kind, other.constraints):
-                return "wrong_column"
-            if [c.compared for c in table.columns] != [c.compared for c in other.columns]:
-                return "wrong_column"
+        if any(table.compared != wanted.tables[name].compared for name, table in self.tables.items()):
+            return "wrong_column"
         return None if self.others == wanted.others else "wrong_index"
 
 
@@ -168,18 +183,20 @@ def read(session: Session) -> Catalogue:
     tables: dict[str, Table] = {}
     for (text,) in session.ask(_TABLES):
         row = json.loads(text or "")
-        constraints = row["constraints"] or []
         tables[row["name"]] = Table(
             kind=json.dumps(row["kind"]),
             columns=tuple(map(_column, row["columns"] or [])),
-            constraints=tuple(sorted(json.dumps(entry[:5]) for entry in constraints)),
-            foreign_keys=tuple(
-                ForeignKey(name=k[5], words=k[1], columns=tuple(k[7]), table=k[9], targets=tuple(k[8]))
-                for k in sorted(constraints) if k[0] == "f"
-            ),
-        )  # fmt: skip
+            constraints=tuple(sorted(map(_constraint, row["constraints"] or []), key=lambda c: (c.words, c.name))),
+        )
     others = {(str(kind), str(name)): str(words) for kind, name, words in session.ask(_OTHERS)}
     return Catalogue(tables=tables, others=others)
+
+
+def _constraint(entry: list[Any]) -> Constraint:
+    kind, name, words, columns, table, targets = entry
+    return Constraint(
+        kind=kind, name=name, words=words, columns=tuple(columns or ()), table=table or "", targets=tuple(targets or ())
+    )
 
 
 def _column(entry: list[Any]) -> Column:

@@ -7,8 +7,10 @@ files. A problem runs in one transaction that is always rolled back, so that it 
 another's rows; a database serves one batch of problems and is dropped.
 
 What remains: the server is a native program that parses hostile text. Text that makes it execute code has what its
-process has: the files of the user who started it (of `nobody` for root), but no network where the kernel gives
-namespaces. A server that you name is held back only by what the role may do: name one that holds nothing else.
+process has. Where the kernel gives Landlock and namespaces, an embedded one reads system libraries, writes its own
+folder, starts no program and has no network; files and programs are tried at the start. Elsewhere it has the files of
+the user who started it (of `nobody` for root). A server that you name is held back only by what the role may do: name
+one that holds nothing else.
 
 Not here: which schemas are equal (`catalogue.py`), what a right migration is (`verify.py`).
 """
@@ -71,6 +73,11 @@ DO $$ DECLARE f regprocedure; BEGIN
   LOOP EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f); END LOOP;
 END $$
 """
+_ESCAPES = (
+    "SELECT pg_read_file('/etc/passwd')",
+    "COPY (SELECT 1) TO '/tmp/evolvent-pg-probe'",
+    "COPY (SELECT 1) TO PROGRAM '/bin/true'",
+)
 _GUARD = """
 CREATE FUNCTION guard.check_command() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN
   IF NOT (tg_tag = ANY ({commands})) AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
@@ -102,6 +109,10 @@ class PostgresEngine:
         self._used = 0
         try:
             self._prepare()
+            self._probe()
+        except SandboxError:
+            self.close()
+            raise
         except psycopg.Error as exc:
             self.close()
             expected = f"a superuser of a PostgreSQL {OLDEST // 10_000} or later that holds nothing else"
@@ -189,6 +200,22 @@ class PostgresEngine:
             admin.execute("CREATE SCHEMA guard")
             admin.execute(sql.SQL(_GUARD).format(commands=_array(COMMANDS)))
             admin.execute("CREATE EVENT TRIGGER guard ON ddl_command_start EXECUTE FUNCTION guard.check_command()")
+
+    def _probe(self) -> None:
+        """Try, as the superuser whom no right stops, what the kernel is said to refuse to an embedded server.
+
+        Raises:
+            SandboxError: it got through.
+        """
+        if self._server is None or not self._server.confined:
+            return
+        for attempt in _ESCAPES:
+            with self._admin() as admin:
+                try:
+                    admin.execute(attempt)
+                except psycopg.Error:
+                    continue
+                raise SandboxError(f"embedded PostgreSQL: probe got through: {attempt}")
 
 
 def _array(names: Sequence[str]) -> sql.Composed:

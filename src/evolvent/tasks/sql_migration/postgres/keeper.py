@@ -4,8 +4,10 @@
 and reads no file of the run. Input ends when the parent closes it or is gone, however it died; then the server is
 stopped by its id, and the folder is deleted. Says ``ready`` or an error on one line of standard output.
 
-The server runs without root, without new privileges, in network and IPC namespaces of its own where the kernel gives
-them (a socket in a folder is reached all the same), with limits on memory and on the size of a file.
+The server runs without root, without new privileges, with limits on memory and on the size of a file. Where the kernel
+gives them: in network and IPC namespaces of its own (a socket in a folder is reached all the same), and under Landlock,
+by which it writes below its folder only, reads no more than that and the system's libraries, and starts no program.
+Then it says ``ready confined``, which the engine tries.
 
 Not here: roles, databases, what may be run (`engine.py`).
 """
@@ -19,6 +21,7 @@ import resource
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -29,6 +32,9 @@ MEMORY_BYTES = 2 << 30  # of each server process
 FILE_BYTES = 64 << 20  # more than a log segment (16 MiB); a table that grows further is an error
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1, 2, 4, 8
+_NO_TCP, _TCP_SINCE = 0b11, 4
 SETTINGS = {
     "listen_addresses": "", "unix_socket_permissions": "0700", "max_connections": "20", "max_worker_processes": "0",
     "max_parallel_workers": "0", "max_prepared_transactions": "0", "shared_buffers": "16MB", "work_mem": "4MB",
@@ -57,7 +63,7 @@ def main() -> int:
         print(f"error {' '.join(str(exc).split())[:500]}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         return 1
-    print("ready", flush=True)
+    print("ready confined" if _landlock_version() else "ready", flush=True)
     while server.poll() is None:
         readable, _, _ = select.select([sys.stdin], [], [], 0.5)
         if readable and not os.read(sys.stdin.fileno(), 1):
@@ -89,11 +95,17 @@ def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
+
+    def in_child() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)  # at once, children included
+            _confine(folder, binaries)
+
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True,
             env={"PATH": "/usr/bin:/bin"},
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread here
+            preexec_fn=in_child,  # noqa: PLW1509 - one thread here
         )  # fmt: skip
     until = time.monotonic() + START_S
     while "ready" not in _status(data):
@@ -110,8 +122,37 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)  # immediate shutdown, children included
+def _landlock_version() -> int:
+    """Of the kernel's interface; 0 where there is none."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, ctypes.CDLL(None).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
+
+
+def _confine(folder: Path, binaries: Path) -> None:
+    """Landlock for this process and what it forks: the last thing before the server's program."""
+    version = _landlock_version()
+    if not version:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    everything = (1 << 13) - 1
+    for since, right in ((2, 1 << 13), (3, 1 << 14)):
+        everything |= right if version >= since else 0
+    words = [everything] + ([_NO_TCP] if version >= _TCP_SINCE else [])
+    attributes = struct.pack(f"={len(words)}Q", *words)
+    ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    rules: list[tuple[Path, int]] = [(folder, everything), (Path("/dev/null"), _READ_FILE | _WRITE_FILE)]
+    rules += [(Path(path), _READ_FILE | _READ_FOLDER) for path in ("/usr", "/lib", "/lib64", binaries.parent)]
+    rules += [(Path(path), _READ_FILE) for path in ("/dev/urandom", "/dev/zero")]
+    loaders = [path for place in ("/lib64", "/lib") for path in Path(place).glob("ld-*.so*")]
+    rules += [(path, _READ_FILE | _EXECUTE) for path in (binaries / "postgres", *loaders)]
+    for path, rights in rules:
+        with contextlib.suppress(OSError):
+            handle = os.open(path.resolve(), os.O_PATH | os.O_CLOEXEC)
+            libc.syscall(_ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, handle), 0)
+            os.close(handle)
+    if ruleset < 0 or libc.syscall(_RESTRICT_SELF, ruleset, 0) != 0:
+        raise OSError("Landlock: could not be set")
 
 
 def _status(data: Path) -> str:

