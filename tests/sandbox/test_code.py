@@ -82,6 +82,12 @@ def test_a_call_with_other_limits_takes_a_child_of_its_own(box: CodeSandbox) -> 
     assert decode(call(box, body).results[0].value) == Limits().memory_bytes
 
 
+def test_limits_are_positive() -> None:
+    assert Limits(scratch_bytes=0).scratch_bytes == 0
+    with pytest.raises(ValueError, match="cpu_s: expected more than 0"):
+        Limits(cpu_s=0)
+
+
 def test_threads_start_only_where_the_task_may_have_some(box: CodeSandbox) -> None:
     body = "import threading\nt = threading.Thread(target=args.count, args=(1,))\nt.start()\nt.join()\nreturn 1"
     assert call(box, body).results[0].error.startswith("RuntimeError: can't start new thread")

@@ -5,11 +5,12 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evolvent.sandbox.plain import MAX_DEPTH, NotPlain, Opaque, canonical, decode, encode
 
+FEW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | st.text(st.characters())  # with surrogates
 )
@@ -41,17 +42,20 @@ def shape(value: Any) -> Any:
     return kind, value
 
 
+@FEW
 @given(VALUES)
 def test_a_value_comes_back_as_it_was(value: Any) -> None:
     over_the_wire = json.loads(json.dumps(encode(value), ensure_ascii=False, allow_nan=False).encode())
     assert shape(decode(over_the_wire)) == shape(value)
 
 
+@FEW
 @given(VALUES, VALUES)
 def test_encodings_are_equal_exactly_if_the_values_are(one: Any, other: Any) -> None:
     assert (encode(one) == encode(other)) == (shape(one) == shape(other))
 
 
+@FEW
 @given(st.dictionaries(HASHABLE, VALUES, max_size=5))
 def test_canonical_forgets_the_order_of_a_dict_only(value: dict[Any, Any]) -> None:
     turned = dict(reversed(value.items()))

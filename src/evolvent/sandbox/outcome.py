@@ -37,7 +37,10 @@ class Limits:
         memory_bytes: address space, of which the interpreter takes about 40 MiB.
         output_bytes: the answer.
         scratch_bytes: files in its scratch folder, where the tier has one.
-        num_tasks: threads, its first included; never another process.
+        num_tasks: threads, its first included; never another process. Above 1 it is exact only with namespaces.
+
+    Raises:
+        ValueError: one is not positive; only `scratch_bytes` may be 0.
     """
 
     cpu_s: int = 1
@@ -46,6 +49,11 @@ class Limits:
     output_bytes: int = 1 << 16
     scratch_bytes: int = 16 << 20
     num_tasks: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < (0 if name == "scratch_bytes" else 1e-9):
+                raise ValueError(f"Limits: {name}: expected more than 0, got {value}")
 
     def plain(self) -> dict[str, int]:
         """What a child must know; it has no say in `wall_s`."""

@@ -51,7 +51,7 @@ class Reading:
     """What came over the result pipe.
 
     Attributes:
-        payload: the bytes after the header of the first frame; empty unless `ended` well.
+        payload: the bytes after the header of the one frame; empty unless it came whole.
         verdict: ``whole`` (one frame, then the end), ``none`` (nothing), ``cut``, ``trailing``, ``long`` or ``late``.
     """
 
@@ -66,12 +66,10 @@ class End:
     Attributes:
         exit: its exit code; minus the signal's number if one killed it.
         cpu_s: processor seconds that it used.
-        peak_bytes: the most memory that it held.
     """
 
     exit: int
     cpu_s: float
-    peak_bytes: int
 
 
 class Child:
@@ -250,7 +248,7 @@ class Nursery:
         reply = self._receive(_END_S)
         if reply.get("child") != child.number or reply.get("exit") is None:
             raise SandboxError(f"sandbox zygote: child {child.number} was never born; the machine is out of processes?")
-        return End(reply["exit"], reply["cpu_s"], reply["peak_bytes"])
+        return End(reply["exit"], reply["cpu_s"])
 
     def __enter__(self) -> Self:
         return self

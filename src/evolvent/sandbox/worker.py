@@ -1,7 +1,7 @@
 """One child of the zygote: lock in, say so, run one task, answer once, die.
 
 It says that it is locked in before a byte of the task is sent. From the task's first byte on nothing in this process is
-to be believed, this code included: what it writes is judged by the reader alone (`code.py`).
+to be believed, this code included: what it writes is judged by the reader alone (`outcome.py`).
 
 Not here: what the answer is worth. Code that runs in this process can forge the answer; it gains nothing, because an
 answer holds only values, and the expected ones are not in here.
@@ -59,7 +59,7 @@ def live(leash: Leash, limits: Mapping[str, int], request: int, result: int, par
 
     Args:
         leash: of the zygote.
-        limits: fields of `code.Limits`.
+        limits: fields of `outcome.Limits`.
         request: descriptor to read the task from.
         result: descriptor to write to.
         parent: the zygote's process id, where the child can see it.
@@ -95,12 +95,14 @@ def _lock(leash: Leash, limits: Mapping[str, int], request: int, result: int, pa
     if not leash.births and os.getppid() != parent:
         os._exit(EXIT_LOCK)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no other process of this user may look in
-    _set_limits(limits, scratch=bool(leash.births))
+    _set_limits(limits, own_world=bool(leash.births))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError("no_new_privs was refused")
     column = seccomp.machine()
     if column is not None:
-        libc.syscall(seccomp.NUMBERS["capset"][column], struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
+        header, none = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
+        if libc.syscall(seccomp.NUMBERS["capset"][column], header, none) != 0:
+            raise OSError("capabilities were not given up")
     if leash.landlocked and _restrict_files(leash):
         held.append("landlock")
     if leash.filters and seccomp.install(libc, leash.filters[limits["num_tasks"] > 1]):
@@ -145,16 +147,17 @@ def _only_descriptors(request: int, result: int, keep: tuple[int, ...]) -> None:
         below = fd + 1
 
 
-def _set_limits(limits: Mapping[str, int], *, scratch: bool) -> None:
+def _set_limits(limits: Mapping[str, int], *, own_world: bool) -> None:
     wanted = {
         resource.RLIMIT_CPU: limits["cpu_s"],
         resource.RLIMIT_AS: limits["memory_bytes"],
-        resource.RLIMIT_FSIZE: limits["scratch_bytes"] if scratch else 0,
-        resource.RLIMIT_NPROC: limits["num_tasks"],
+        resource.RLIMIT_FSIZE: limits["scratch_bytes"] if own_world else 0,
         resource.RLIMIT_NOFILE: _MAX_OPEN_FILES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
     }
+    if own_world:  # elsewhere it counts all that this user runs; the filter and the address space must do
+        wanted[resource.RLIMIT_NPROC] = limits["num_tasks"]
     for kind, value in wanted.items():
         _, hard = resource.getrlimit(kind)
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -185,7 +188,7 @@ def run(source: str, function: str, calls: list[list[Any]]) -> dict[str, Any]:
         calls: argument lists in the encoding of `plain`.
 
     Returns:
-        ``{status, results, detail}`` as `code.Outcome` has them.
+        ``{status, results, detail}`` as `outcome.Outcome` has them.
     """
     gc.enable()  # the zygote had it off
     module = ModuleType("candidate")

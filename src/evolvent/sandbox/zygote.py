@@ -120,7 +120,6 @@ class Zygote:
             "child": child,
             "exit": os.waitstatus_to_exitcode(status),
             "cpu_s": usage.ru_utime + usage.ru_stime,
-            "peak_bytes": usage.ru_maxrss << 10,
         }
 
 
