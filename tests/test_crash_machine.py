@@ -1,4 +1,4 @@
-"""Hypothesis plays with ledger and store as a run does, and now and then the process is gone in the middle of a step."""
+"""Hypothesis plays with ledger and store as a run does; now and then the process is gone in the middle of a step."""
 
 from __future__ import annotations
 

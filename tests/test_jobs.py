@@ -46,6 +46,8 @@ def fail(ctx: JobContext) -> dict[str, str]:
     if ctx.params["how"] == "crash":
         print("last words", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+    if ctx.params["how"] == "full disk":
+        raise StoreError("the disk is full; free space and run again")
     raise ZeroDivisionError("x")
 
 
@@ -156,6 +158,12 @@ def test_failures_are_data_in_order_and_the_worker_is_replaced(engine: JobEngine
     assert "ZeroDivisionError: x" in failed(results[0]).__notes__[0]
     assert [(failed(r).flops, failed(r).tokens) for r in results[:2]] == [(0, 0), (60, 7)]
     assert "killed by SIGKILL; its last words: last words" in str(results[3])
+
+
+def test_a_disk_that_fails_is_not_the_jobs_failure(engine: JobEngine) -> None:
+    with pytest.raises(StoreError, match="free space"):
+        engine.run(job("fail", how="full disk"))
+    assert not engine.run(job("write")).cached
 
 
 def test_job_over_its_time_is_killed(store: Store) -> None:

@@ -162,10 +162,7 @@ class JobEngine:
             self._drop(worker)
 
     def submit(self, job: Job, timeout_s: float | None = None) -> Future[JobResult]:
-        """Start a job; its future raises `JobFailed` when it fails. A cached job is done at once.
-
-        `timeout_s` counts for this job instead of the engine's.
-        """
+        """Start a job; its future raises what `run` does. A cached one is done at once. Time limit as in `run`."""
         key = job.key
         cached = self._cached(key)
         if cached is not None:
@@ -175,11 +172,12 @@ class JobEngine:
         return self._pool.submit(self._run, job, key, timeout_s or self.timeout_s)
 
     def run(self, job: Job, timeout_s: float | None = None) -> JobResult:
-        """Run a job and wait for it; arguments as of `submit`.
+        """Run a job and wait for it; `timeout_s` counts for it instead of the engine's.
 
         Raises:
             JobFailed: it raised (`kind` is the exception's name), ``died``, ran into ``timeout``, its result was not
                 names to hashes in the store (``bad_outputs``), or a model breaks the pre-check (``model_refused``).
+            StoreError: the store could not be read or written, by the job or for its result.
         """
         return self.submit(job, timeout_s).result()
 
@@ -237,6 +235,8 @@ class JobEngine:
         raise JobFailed("died", f"{job.function}: no worker starts: the last one {lost}")
 
     def _checked(self, job: Job, answer: dict[str, Any]) -> dict[str, str]:
+        if answer.get("failed") == StoreError.__name__:  # the disk's fault, which must not go down as the candidate's
+            raise StoreError(f"{job.function}: {answer['message']}")
         if "failed" in answer:
             failed = JobFailed(answer["failed"], f"{job.function}: {answer['message']}", **answer["spent"])
             failed.add_note(answer["traceback"])

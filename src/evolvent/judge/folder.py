@@ -47,7 +47,7 @@ class JudgeFolder:
         root.chmod(0o700)
         for name in _FOLDERS:
             make_folder(root / name)
-        for folder in (root.parent, root, *(root / name for name in _FOLDERS)):
+        for folder in (root, *(root / name for name in _FOLDERS)):
             sweep(folder)
         self.secret = secret or self._own_secret()
         self.commitment = sha256_hex(self.secret)
