@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_judges import HERE, PROTECTED, World, import_path
 
 from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
 from evolvent.judge import JudgeClient, SealedQuestion, StandingQuestion
@@ -20,7 +21,6 @@ from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.server import JudgeServer
 from evolvent.sandbox import IsolatedProcess
 from evolvent.types import Decision, Problem, Score
-from toy_judges import HERE, PROTECTED, World, import_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
 
