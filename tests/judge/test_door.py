@@ -17,6 +17,7 @@ from toy_judges import HERE, PROTECTED, World, import_path
 from typer.testing import CliRunner
 
 import toy_world
+from evolvent.cli import checks
 from evolvent.cli.app import app
 from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
 from evolvent.judge import JudgeClient, StandingQuestion
@@ -56,7 +57,8 @@ class Served:
 
     def link(self, port: int = 0, **changes: Any) -> RemoteJudge:
         fields: dict[str, Any] = {
-            "store": self.world.store, "run": "run-1", "copies": self.world.root / "copies", "patience_s": 30.0, **changes,
+            "store": self.world.store, "run": "run-1", "copies": self.world.root / "copies", "patience_s": 60.0,
+            **changes,
         }  # fmt: skip
         key = fields.pop("key", read_key(self.key))
         return RemoteJudge(("127.0.0.1", port or self.port), key, **fields)
@@ -92,8 +94,8 @@ def test_it_answers_as_the_judge_at_home(served: Served) -> None:
         with pytest.raises(StoreError, match="missing"):
             there.evidence("0" * 64)
         check = StandingQuestion(
-            number=1, reference=world.version(60, 70), champion=world.version(75, 50), protected=PROTECTED, alpha="0.01",
-            max_items=2000,
+            number=1, reference=world.version(60, 70), champion=world.version(75, 50), protected=PROTECTED,
+            alpha="0.01", max_items=2000,
         )  # fmt: skip
         assert there.standing(check)["alarm"] is True
         commitment = there.commitment
@@ -261,7 +263,7 @@ def test_a_judge_that_is_started_again_goes_on_with_the_same_items(served: Serve
 def test_a_judge_that_cannot_be_reached_is_told_with_the_remedy(served: Served) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(SandboxError, match="cannot be reached.*evolvent judge serve"), served.client(
+    with pytest.raises(SandboxError, match=r"cannot be reached.*evolvent judge serve"), served.client(
         port=port, patience_s=0.2
     ):  # fmt: skip
         pass
@@ -280,17 +282,17 @@ def test_settings_name_the_judge_and_are_no_part_of_the_run(tmp_path: Path, toy_
 
 
 def test_check_says_that_the_judge_cannot_be_reached(
-    tmp_path: Path, toy_seed: Path, monkeypatch: pytest.MonkeyPatch
+    served: Served, tmp_path: Path, toy_seed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evolvent.judge.remote._PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    monkeypatch.setenv("EVOLVENT_JUDGE_KEY", "ab" * 32)
+    monkeypatch.setenv("EVOLVENT_JUDGE_KEY", served.key.read_text())
     run = toy_world.new_run(tmp_path / "run", toy_seed, judge={"url": f"judge://127.0.0.1:{port}"})
-    done = CliRunner().invoke(app, ["check", "--json", "-C", str(run.folder)])
-    rows = {row["check"]: row for row in json.loads(done.stdout.splitlines()[-1])["checks"]}
-    assert rows["judge"]["ok"] is False
-    assert "cannot be reached" in rows["judge"]["found"]
+    with pytest.raises(SandboxError, match="cannot be reached"):
+        checks._reached(run)
+    other = toy_world.new_run(tmp_path / "other", toy_seed, judge={"url": f"judge://127.0.0.1:{served.port}"})
+    with pytest.raises(SandboxError, match="serves run run-1"):
+        checks._reached(other)
 
 
 def test_a_key_is_made_once(tmp_path: Path) -> None:
