@@ -33,6 +33,10 @@ OPTIONS = {
     "diff": ["--dir", "--json", "a", "b"],
     "doctor": ["--dir", "--json"],
     "init": ["--dir", "--json", "target"],
+    "judge key": ["--json", "out"],
+    "judge serve": [
+        "--folder", "--json", "--key", "--listen", "--network", "--store", "--task", "--threads", "--user", "--workers",
+    ],
     "lineage": ["--dir", "--json"],
     "log": ["--dir", "--events", "--json", "--last"],
     "memory export": ["--dir", "--json", "--out"],
@@ -42,7 +46,7 @@ OPTIONS = {
     "run": ["--dir", "--json", "--memory", "--turns"],
     "show": ["--dir", "--json", "what"],
     "status": ["--dir", "--json"],
-}
+}  # fmt: skip
 
 
 class Said:
@@ -105,8 +109,9 @@ def test_commands_and_options_are_these() -> None:
     import typer
 
     root: Any = typer.main.get_command(app)
-    commands = {name: command for name, command in root.commands.items() if name != "memory"}
-    commands["memory export"] = root.commands["memory"].commands["export"]
+    commands = {name: command for name, command in root.commands.items() if not hasattr(command, "commands")}
+    for group in ("memory", "judge"):
+        commands |= {f"{group} {name}": command for name, command in root.commands[group].commands.items()}
     found = {
         name: sorted(parameter.opts[0] for parameter in command.params if parameter.name != "help")
         for name, command in commands.items()
@@ -131,6 +136,7 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
         "probes",
         "budget",
         "turn",
+        "judge",
         "single",
         "multi",
     }
