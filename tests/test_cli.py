@@ -36,6 +36,10 @@ OPTIONS = {
     "diff": ["--dir", "--json", "a", "b"],
     "doctor": ["--dir", "--json"],
     "init": ["--dir", "--json", "target"],
+    "judge key": ["--json", "out"],
+    "judge serve": [
+        "--folder", "--json", "--key", "--listen", "--network", "--store", "--task", "--threads", "--user", "--workers",
+    ],
     "lineage": ["--dir", "--json"],
     "log": ["--dir", "--events", "--json", "--last"],
     "memory export": ["--dir", "--json", "--out"],
@@ -46,7 +50,7 @@ OPTIONS = {
     "run": ["--dir", "--json", "--memory", "--turns"],
     "show": ["--dir", "--json", "--proof", "--statement", "what"],
     "status": ["--dir", "--json"],
-}
+}  # fmt: skip
 
 
 class Said:
@@ -109,8 +113,9 @@ def test_commands_and_options_are_these() -> None:
     import typer
 
     root: Any = typer.main.get_command(app)
-    commands = {name: command for name, command in root.commands.items() if name != "memory"}
-    commands["memory export"] = root.commands["memory"].commands["export"]
+    commands = {name: command for name, command in root.commands.items() if not hasattr(command, "commands")}
+    for group in ("memory", "judge"):
+        commands |= {f"{group} {name}": command for name, command in root.commands[group].commands.items()}
     found = {
         name: sorted(parameter.opts[0] for parameter in command.params if parameter.name != "help")
         for name, command in commands.items()
@@ -137,6 +142,7 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
         "probes",
         "budget",
         "turn",
+        "judge",
         "single",
         "multi",
     }

@@ -106,9 +106,18 @@ class Run:
             raise UsageError(f"{path}: cannot be read as evidence ({type(exc).__name__}); `evolvent audit`") from None
 
     def judge(
-        self, *, secret_hex: str | None = None, on_progress: Callable[[Payload], None] = lambda fields: None
+        self,
+        *,
+        secret_hex: str | None = None,
+        on_progress: Callable[[Payload], None] = lambda fields: None,
+        patience_s: float = 60.0,
     ) -> JudgeClient:
         """The run's judge, on this machine or where the settings say; nothing is started or reached yet.
+
+        Args:
+            secret_hex: the secret of one on this machine, for tests.
+            on_progress: told what it tells while it works.
+            patience_s: seconds after which one on another host is given up.
 
         Raises:
             UsageError: the key of a judge on another host cannot be read.
@@ -119,8 +128,9 @@ class Run:
             address = address_of(where.url.removeprefix("judge://"), "judge.url")
             copies = self.folder / JUDGE / "evidence"
             link = RemoteJudge(
-                address, key, store=self.store, run=settings.run_id, copies=copies, silence_s=where.silence_seconds
-            )
+                address, key, store=self.store, run=settings.run_id, copies=copies, patience_s=patience_s,
+                silence_s=where.silence_seconds,
+            )  # fmt: skip
             return JudgeClient.over(link, on_progress)
         house = House(
             user=where.user, network=where.network, silence_s=where.silence_seconds, threads=settings.threads,

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import psutil
 import pytest
 from toy_judges import World, import_path
 
-from evolvent.errors import UsageError
+from evolvent.errors import SandboxError, UsageError
+from evolvent.judge import SealedQuestion
+from evolvent.judge import folder as judge_folder
+from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.process import JudgeDied
 from evolvent.judge.separation import House, Separation, launch, needed_by, network_is_gone, separate
 from evolvent.types import Decision
@@ -91,36 +95,56 @@ def test_a_run_says_what_keeps_its_judge_apart(world: World) -> None:
         told = judge.surroundings
     assert told["network"] is ("n" not in SPACES)
     assert told["tree"] is ("t" in SPACES)
-    with world.client(house=House(network=True)) as judge:
-        assert judge.surroundings["network"] is True
 
 
 def descendants(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def test_a_judge_that_hangs_is_ended_with_its_workers_and_its_slot_is_no_pass(world: World) -> None:
-    asked = world.question(world.version(-3, 70))
-    seen: dict[int, list[psutil.Process]] = {}
-    with world.client(house=House(silence_s=6.0)) as judge:
-        link = judge._link
-        asking = link.ask
+def running(processes: Iterable[psutil.Process]) -> bool:
+    return any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
-        def watched(request: Any, on_progress: Any) -> Any:
-            process = link.process
-            assert process is not None
-            seen[process.pid] = descendants(process.pid)
-            return asking(request, on_progress)
 
-        link.ask = watched  # type: ignore[method-assign]
+def test_a_question_that_fells_the_judge_each_time_is_forfeited(world: World) -> None:
+    asked, felled = world.question(world.version(75, -3)), []  # it would never end by itself
+
+    def fell(fields: dict[str, Any]) -> None:
+        process = judge._process
+        if process is not None and process.poll() is None:  # else these words were in its pipe already
+            felled.append(descendants(process.pid))
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+    with world.client(on_progress=fell) as judge:
         verdict = judge.decide(asked)
         assert (verdict.decision, verdict.reason) == (Decision.ABSTAIN, "judge_failed")
         assert judge.evidence(verdict.evidence)["items"] == {}
-        assert len(seen) == 3, "two looks at it, and the third judge was told to give the slot up"
         assert judge.decide(asked) == verdict, "asked again it is not looked at again"
-        gone = [process for processes in list(seen.values())[:2] for process in processes]
-        assert gone
-        assert eventually(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in gone))
+    assert len(felled) == 2, "two looks at the same items, then none"
+    assert eventually(lambda: not running(process for below in felled for process in below))
+
+
+@pytest.mark.slow
+def test_a_judge_that_hangs_is_ended_with_its_workers_and_its_slot_is_no_pass(world: World) -> None:
+    asked = world.question(world.version(-3, 70))
+    with world.client(house=House(silence_s=12.0)) as judge:
+        judge.surroundings  # noqa: B018 - starts it
+        first = judge._process
+        assert first is not None
+        assert eventually(lambda: len(descendants(first.pid)) >= 3), "launcher's children and two workers"
+        below = descendants(first.pid)
+        verdict = judge.decide(asked)
+        assert (verdict.decision, verdict.reason) == (Decision.ABSTAIN, "judge_failed")
+        assert eventually(lambda: not running(below))
+
+
+@pytest.mark.slow
+def test_a_check_that_hangs_is_an_error_and_no_answer(world: World) -> None:
+    asked = SealedQuestion(
+        seed_candidate=world.version(60, 70), champion=world.version(-3, 70), counts={"single": 10, "chain": 10}
+    )
+    with world.client(house=House(silence_s=6.0)) as judge, pytest.raises(JudgeDied, match="said nothing for 6 s"):
+        judge.sealed(asked)
 
 
 @needs_spaces
@@ -142,7 +166,7 @@ def test_what_a_program_hides_in_another_session_ends_with_it() -> None:
     process.wait()
     process.stdout.close()
     process.stdin.close()
-    assert eventually(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below))
+    assert eventually(lambda: not running(below))
 
 
 def test_it_dies_with_its_parent(world: World, tmp_path: Path) -> None:
@@ -164,7 +188,7 @@ def test_it_dies_with_its_parent(world: World, tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert eventually(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below))
+    assert eventually(lambda: not running(below))
 
 
 def test_a_judge_killed_within_a_question_draws_the_same_items_after_a_resume(world: World) -> None:
@@ -175,7 +199,7 @@ def test_a_judge_killed_within_a_question_draws_the_same_items_after_a_resume(wo
     with world.client(folder="whole", secret_hex=None) as judge:
         expected = judge.decide(asked)
         proof = judge.evidence(expected.evidence)
-    for round_ in range(3):  # the controller too is gone each time: nothing but the folder is left
+    for round_ in range(2):  # the controller too is gone each time: nothing but the folder is left
 
         def kill(fields: dict[str, Any], at: int = round_) -> None:
             if sum(fields["items"].values()) >= 64 * (at + 1):
@@ -195,20 +219,15 @@ def test_a_judge_killed_within_a_question_draws_the_same_items_after_a_resume(wo
         assert resumed.evidence(expected.evidence) == proof
 
 
-def test_a_judge_that_dies_of_a_check_says_so_and_keeps_the_place(world: World) -> None:
-    from evolvent.judge import SealedQuestion
-
-    asked = SealedQuestion(
-        seed_candidate=world.version(60, 70), champion=world.version(-3, 70), counts={"single": 10, "chain": 10}
-    )
-    with world.client(house=House(silence_s=4.0)) as judge, pytest.raises(JudgeDied, match="said nothing for"):
-        judge.sealed(asked)
-
-
-def test_two_judges_never_share_a_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world.client() as judge, pytest.raises(JudgeDied, match="died"), world.client():
-        pass
-    del judge
+def test_two_judges_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_folder, "_HOLD_S", 0.1)
+    first, second = JudgeFolder(tmp_path), JudgeFolder(tmp_path)
+    first.hold()
+    with pytest.raises(SandboxError, match="one run at a time"):
+        second.hold()
+    os.close(first._lock)
+    second.hold()
+    os.close(second._lock)
 
 
 # -- a user of its own -------------------------------------------------------------------------------------------------
@@ -223,32 +242,26 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def interpreter_for_all() -> tuple[str, str]:
-    """An interpreter of our version that any user may run, and where it finds our libraries; or empty texts."""
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An interpreter of our version that any user may run, with our libraries; ours may lie in root's own folder."""
+    libraries = str(Path(psutil.__file__).parents[1])
     wanted = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     for program in filter(None, (sys.executable, shutil.which(wanted, path="/usr/bin:/usr/local/bin"))):
-        done = subprocess.run([program, "-c", "import numpy"], user=60_719, group=60_719, extra_groups=[], cwd="/",
-                              env={"PYTHONPATH": LIBRARIES}, capture_output=True, check=False)  # fmt: skip
-        if done.returncode == 0:
-            return program, LIBRARIES
-    return "", ""
-
-
-LIBRARIES = str(Path(psutil.__file__).parents[1])
+        environment = {"PYTHONPATH": libraries}
+        with suppress(OSError, subprocess.CalledProcessError):
+            subprocess.run(
+                [program, "-c", "import numpy"], user=60_719, group=60_719, extra_groups=[], cwd="/", env=environment,
+                capture_output=True, check=True,
+            )  # fmt: skip
+            monkeypatch.setattr(sys, "executable", program)
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join((import_path(), libraries)))
+            return program
+    pytest.skip("no interpreter here that another user may run")
 
 
 @needs_root
-def test_as_root_the_judges_folder_is_closed_to_the_runs_workers(
-    open_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    try:
-        program, libraries = interpreter_for_all()
-    except (OSError, subprocess.SubprocessError):
-        program, libraries = "", ""
-    if not program:
-        pytest.skip("no interpreter here that another user may run")
-    monkeypatch.setattr(sys, "executable", program)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((import_path(), libraries)))
+def test_as_root_the_judges_folder_is_closed_to_the_runs_workers(open_folder: Path, interpreter: str) -> None:
     world = World(open_folder)
     with world.client(secret_hex=None) as judge:
         uid = judge.surroundings["user"]
@@ -301,7 +314,7 @@ def test_a_user_that_cannot_reach_what_it_needs_is_refused_by_name(tmp_path: Pat
 
 
 @needs_root
-def test_a_folder_changes_hands_once_and_links_are_not_followed(open_folder: Path) -> None:
+def test_a_folder_changes_hands_once_and_links_are_not_followed(open_folder: Path, interpreter: str) -> None:
     mine = open_folder / "mine"
     mine.write_text("")
     judge = open_folder / "judge"

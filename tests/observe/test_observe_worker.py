@@ -96,7 +96,7 @@ def test_asked_to_sample_it_does_not_repeat_itself_everywhere(worker: Asking, fi
 def test_bad_requests_are_answers_and_not_the_end(worker: Asking, files: dict[str, bytes]) -> None:
     assert "unknown op" in worker.ask("shell")["error"]
     assert "error" in worker.rollout("nobody", ["ab>"])
-    assert "UsageError" in worker.load("bad", {"model.safetensors": b"\x80\x04", "config.json": b"{}"})["error"]
+    assert "ModelRefused" in worker.load("bad", {"model.safetensors": b"\x80\x04", "config.json": b"{}"})["error"]
     assert "error" in worker.load("none", {})
     worker.load("m", files)
     assert "scaffold" in worker.rollout("m", ["ab>"], scaffold={"kind": "shell"})["error"]

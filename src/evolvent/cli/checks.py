@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from evolvent.sandbox import IsolatedProcess
     from evolvent.tasks import Task
 
-_START_S, _LOAD_S = 180.0, 120.0
+_START_S, _LOAD_S, _REACH_S = 180.0, 120.0, 2.0
 _MIN_PYTHON, _MIN_SQLITE = (3, 11), (3, 35, 0)
 _MIN_FREE_BYTES = 1 << 30
 _PROBLEMS = 8
@@ -77,7 +77,7 @@ class _Report:
 
 
 def doctor(folder: Dir = HERE, as_json: AsJson = False) -> None:
-    """Can this machine judge? Looks at Python, torch, threads, sandbox, network, disk, SQLite."""
+    """Can this machine judge? Looks at Python, torch, threads, sandbox, network, judge, disk, SQLite."""
     report = _Report()
     report.add("python", _python)
     report.add("torch", lambda: _package("torch") + "; transformers " + _package("transformers"))
@@ -216,7 +216,7 @@ def _judge_apart() -> str:
 
 def _reached(run: Run) -> str:
     """Reach the judge on another host and say hello."""
-    with run.judge() as judge:
+    with run.judge(patience_s=_REACH_S) as judge:
         said = judge.surroundings
     return f"reached at {run.settings.judge.url}; commitment {said['commitment'][:12]}"
 

@@ -15,7 +15,7 @@ from evolvent.cli.base import AsJson, emit, show
 from evolvent.errors import UsageError
 
 
-def serve(
+def serve(  # noqa: PLR0917 - Typer reads a command's options from its parameters
     folder: Annotated[Path, typer.Option("--folder", file_okay=False, help="The judge's own folder, of one run.")],
     store: Annotated[Path, typer.Option("--store", file_okay=False, help="Where the versions sent to it are kept.")],
     task: Annotated[str, typer.Option("--task", help="Registered task, or module:name; as in the run's settings.")],

@@ -24,6 +24,7 @@ __all__ = ["SECRET_VARIABLE", "JudgeDied", "Link", "LocalJudge"]
 
 SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
 _END_AFTER_S = 1.0
+_START_S = 180.0  # its libraries, on a busy machine
 _MAX_REPLY_BYTES = 64 << 20  # evidence is the longest reply
 Json = dict[str, Any]
 _T = TypeVar("_T")
@@ -103,7 +104,7 @@ class LocalJudge:
             environment[SECRET_VARIABLE] = self._secret_hex
         apart = separate(self._house, self._folder, needed_by(self._store))
         self._process = launch(apart, self._argv, environment)
-        hello = self._bounded(self._process, self._read)
+        hello = self._bounded(self._process, self._read, max(_START_S, self._house.silence_s))
         if self._hello and self._hello["commitment"] != hello.get("commitment"):
             self.close()
             raise SandboxError("the judge came back with another secret; its folder was changed within a run")
@@ -138,22 +139,24 @@ class LocalJudge:
             raise SandboxError("the judge's process ended; see its messages above")
         return reply
 
-    def _bounded(self, process: subprocess.Popen[bytes], action: Callable[[subprocess.Popen[bytes]], _T]) -> _T:
+    def _bounded(
+        self, process: subprocess.Popen[bytes], action: Callable[[subprocess.Popen[bytes]], _T], silence_s: float = 0.0
+    ) -> _T:
         """Do one thing on its pipes; a judge that is silent for too long is ended, which ends the wait."""
-        silent = threading.Event()
+        silent, silence_s = threading.Event(), silence_s or self._house.silence_s
 
         def expire() -> None:
             silent.set()
             _kill(process)
 
-        timer = threading.Timer(self._house.silence_s, expire)
+        timer = threading.Timer(silence_s, expire)
         timer.daemon = True
         timer.start()
         try:
             return action(process)
         except (OSError, SandboxError) as exc:
             self.close()
-            why = f"said nothing for {self._house.silence_s} s and was ended" if silent.is_set() else f"died ({exc})"
+            why = f"said nothing for {silence_s:g} s and was ended" if silent.is_set() else f"died ({exc})"
             raise JudgeDied(f"the judge's process {why}; ask again, the answer will be the same") from None
         finally:
             timer.cancel()

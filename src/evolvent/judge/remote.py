@@ -24,7 +24,7 @@ from evolvent.types import canonical_json
 
 __all__ = ["RemoteJudge"]
 
-_CONNECT_S, _PATIENCE_S = 10.0, 60.0
+_CONNECT_S = 10.0
 _PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0)  # between tries; the last repeats
 _ROUNDS = 3  # a manifest first, then its files
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ class RemoteJudge:
         run: str,
         copies: Path,
         silence_s: float = 3600.0,
-        patience_s: float = _PATIENCE_S,
+        patience_s: float = 60.0,
     ) -> None:
         self._address, self._key, self._store, self._run, self._copies = address, key, store, run, copies
         self._silence_s, self._patience_s = silence_s, patience_s

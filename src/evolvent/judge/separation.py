@@ -78,6 +78,9 @@ def separate(house: House, folder: Path, needed: Iterable[Path]) -> Separation:
         UsageError: a user was asked for that is unknown, cannot be had, or cannot reach what it needs.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    owner = folder.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        raise UsageError(f"{folder}: belongs to user {owner}, whose judge it was; go on as root, or as that user")
     uid, gid = _user(house, folder, [*needed, folder.parent])
     if uid >= 0:
         _hand_over(folder, uid, gid)
@@ -185,11 +188,9 @@ def _first_unreachable(uid: int, gid: int, needed: Sequence[Path]) -> str:
 
 
 def _hand_over(folder: Path, uid: int, gid: int) -> None:
-    """Make the folder the user's own, once; links are not followed."""
-    if folder.stat().st_uid == uid:
-        return
+    """Make the folder and what lies in it the user's own; links are not followed."""
     folder.chmod(0o700)
     for place, _, files in os.walk(folder):
-        for name in files:
-            os.chown(Path(place) / name, uid, gid, follow_symlinks=False)
-        os.chown(place, uid, gid, follow_symlinks=False)
+        for path in (Path(place), *(Path(place) / name for name in files)):
+            if path.lstat().st_uid != uid:
+                os.chown(path, uid, gid, follow_symlinks=False)

@@ -72,15 +72,11 @@ def check_files(files: Mapping[str, bytes], *, max_parameters: int | None = None
         if name not in FILES:
             raise ModelRefused("name", f"model: a file named {name[:80]!r} is no part of a model; remove it")
         _within(name, len(data))
-    for name in (WEIGHTS, CONFIG):
-        if name not in files:
-            found = ", ".join(sorted(files)) or "nothing"
-            raise ModelRefused("missing", f"model: expected a file {name}, found {found}")
-    tensors = weights.read_header(files[WEIGHTS])
+    tensors = weights.read_header(_present(files, WEIGHTS))
     total = weights.num_elements(tensors)
     if max_parameters is not None and total > max_parameters:
         raise ModelRefused("too_large", f"model: {WEIGHTS} holds {total} parameters, at most {max_parameters} allowed")
-    config = texts.check_config(files[CONFIG], tensors)
+    config = texts.check_config(_present(files, CONFIG), tensors)
     for name in sorted(files.keys() - {WEIGHTS, CONFIG}):
         texts.check_text(name, files[name], config)
     weights.check_values(files[WEIGHTS], tensors)  # last: it reads every byte
@@ -153,6 +149,13 @@ def check_outputs(store: Store, names: Iterable[str]) -> None:
                 read_artifact(store, name)
         except ModelRefused as refused:
             raise JobFailed("model_refused", f"{refused.kind}: {refused}") from refused
+
+
+def _present(files: Mapping[str, bytes], name: str) -> bytes:
+    if name not in files:
+        found = ", ".join(sorted(files)) or "nothing"
+        raise ModelRefused("missing", f"model: expected a file {name}, found {found}")
+    return files[name]
 
 
 def _is_model(store: Store, name: str) -> bool:
