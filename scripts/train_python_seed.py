@@ -1,8 +1,8 @@
 """Trains a seed model for `python_fix`: fair at one bug, poor at two, a beginner at writing.
 
-Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``. One
-core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and of whole
-functions. Every other repair tells a failed assert, as the testing program's later prompts do.
+Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``.
+One core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and
+of whole functions. Every other repair tells a failed assert, as the testing program's later prompts do.
 """
 
 from __future__ import annotations
@@ -76,7 +76,11 @@ def identifiers(source: str) -> set[str]:
     """Names that a function gives or binds itself."""
     nodes = list(ast.walk(ast.parse(source)))
     names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return names | {n.arg for n in nodes if isinstance(n, ast.arg)} | {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    return (
+        names
+        | {n.arg for n in nodes if isinstance(n, ast.arg)}
+        | {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    )
 
 
 def evaluate(model: EvolventForCausalLM, codec: PythonCodec, count: int) -> dict[str, float]:

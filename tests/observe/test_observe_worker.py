@@ -123,7 +123,9 @@ def test_a_locked_in_worker_has_model_written_code_run_by_asking(tmp_path: Path)
     prompts, codec = [p.prompt for p in problems], PythonCodec([], 64)
     torch.manual_seed(0)
     model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
-    drops = [Example(prompt, "2-") for prompt in prompts]  # always drops the second line: an answer that runs, and fails
+    drops = [
+        Example(prompt, "2-") for prompt in prompts
+    ]  # always drops the second line: an answer that runs, and fails
     optimise(model, batches([Source("drops", drops, 1.0)], codec, 60, 512, 0), Schedule(steps=60, learning_rate=2e-2))
     scaffold = {"kind": "revise", "answers": 3}
     asked: list[dict[str, Any]] = []
@@ -147,6 +149,9 @@ def test_a_locked_in_worker_has_model_written_code_run_by_asking(tmp_path: Path)
         assert there == {"outputs": here.outputs, "tokens": here.tokens}
         assert len(asked) >= len(prompts)
         assert all(set(question) == {"source", "function", "calls"} for question in asked)
-        assert not any(reference(problem).split("|")[-1] in question["source"] for problem, question in zip(problems, asked, strict=False))
+        assert not any(
+            reference(problem).split("|")[-1] in question["source"]
+            for problem, question in zip(problems, asked, strict=False)
+        )
         with pytest.raises(SandboxError, match="nobody answers"):
             process.call(request, timeout_s=120)

@@ -139,8 +139,10 @@ def test_each_failure_has_its_name(error: str) -> None:
     assert TASK.verify(made, CASES[error].replace("F", shown(made).function), 0).error == error
 
 
-INTEGERS = {"count_if", "sum_if", "factorial", "sum_to", "digit_sum", "gcd", "clamp", "grade", "sum_map", "extreme", "span",
-            "sum_above", "larger", "distance", "sign", "power", "collatz", "choose", "first_place", "last_place"}  # fmt: skip
+INTEGERS = {"count_if", "sum_if", "factorial", "sum_to", "digit_sum", "gcd", "clamp", "grade", "sum_map", "extreme",
+"span",
+            "sum_above", "larger", "distance", "sign", "power", "collatz", "choose", "first_place",
+            "last_place"}  # fmt: skip
 
 
 def lying(body: str) -> str:
@@ -150,7 +152,8 @@ def lying(body: str) -> str:
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [("1", "True"), ("1", "1.0"), ("[1]", "(1,)"), ("0", "-0.0"), ("'a'", "b'a'"), ("[]", "None"), ("1", "Lie()"),
-     ("1", "type('I', (int,), {})(1)"), ("[1]", "type('L', (list,), {})([1])"), ("0", "float('nan')"), ("[1]", "(x for x in [1])")],
+     ("1", "type('I', (int,), {})(1)"), ("[1]", "type('L', (list,), {})([1])"), ("0", "float('nan')"), ("[1]",
+     "(x for x in [1])")],
 )  # fmt: skip
 def test_types_count(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = problem("synthesis", 4)
@@ -172,7 +175,7 @@ def test_expected_values_never_enter_the_sandbox(monkeypatch: pytest.MonkeyPatch
     real = running.runner()
     made = problem("synthesis", 11)
     calls, expected = verify.hidden(made, 5)
-    monkeypatch.setattr(verify, "runner", lambda: Spy())
+    monkeypatch.setattr(verify, "runner", Spy)
     answer = f"def {shown(made).function}(*a):\n    return None"
     assert not TASK.verify(made, answer, 5).correct
     (sent,) = seen
@@ -189,7 +192,19 @@ def test_edits_replace_drop_and_insert() -> None:
     )
     assert prompts.resolve(asked, "0+import math\n1|def f(y):") == "import math\ndef f(y):\n    x += 1\n    return x"
     assert prompts.resolve(asked, "import math\ndef f(x):\n    return x") == "import math\ndef f(x):\n    return x"
-    for wrong in ("", "4|x", "0|x", "2-x", "2|a\n2|b", "3|a\n2|b", "2|a\nthen", "return x", "2 |a", "99999|a", "2+a\n2|b"):
+    for wrong in (
+        "",
+        "4|x",
+        "0|x",
+        "2-x",
+        "2|a\n2|b",
+        "3|a\n2|b",
+        "2|a\nthen",
+        "return x",
+        "2 |a",
+        "99999|a",
+        "2+a\n2|b",
+    ):
         assert prompts.resolve(asked, wrong) is None, wrong
     assert prompts.resolve(Asked(asked.sentence, asked.examples), "2-") is None
 

@@ -12,9 +12,9 @@ A prompt to repair, and one to write::
 
 The line ``# failed`` is there only after an attempt. An answer takes one of two forms, nothing before or after it:
 
-- *edits*, to a prompt with code: lines that begin with a number of the prompt's code, ascending. ``2|text`` puts `text` in
-  the place of line 2, ``2-`` drops line 2, ``2+text`` puts `text` below line 2 (``0+text`` above line 1; may be repeated).
-  A line is replaced or dropped once;
+- *edits*, to a prompt with code: lines that begin with a number of the prompt's code, ascending. ``2|text`` puts `text`
+  in the place of line 2, ``2-`` drops line 2, ``2+text`` puts `text` below line 2 (``0+text`` above line 1; may be
+  repeated). A line is replaced or dropped once;
 - *a whole module*, in the place of all code: its first line is no edit, and some line of it begins with ``def``.
 
 Not here: running any of it.
