@@ -15,10 +15,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from evolvent.errors import SandboxError
 from evolvent.sandbox.frames import parse_object
@@ -26,7 +27,17 @@ from evolvent.sandbox.worker import LOCKED_WELL
 
 __all__ = ["Child", "End", "Nursery", "Reading"]
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from evolvent.sandbox.zygote import main; main()"
+# The package's front door stays shut: a zygote loads what it needs, since every page that it holds is paid for at each
+# fork.
+_BOOT = """
+import sys, types
+sys.path.insert(0, sys.argv[1])
+package = types.ModuleType("evolvent.sandbox")
+package.__path__ = [sys.argv[1] + "/evolvent/sandbox"]
+sys.modules["evolvent.sandbox"] = package
+from evolvent.sandbox.zygote import main
+main()
+"""
 _START_S = 30.0
 _LOCK_S = 10.0
 _END_S = 10.0
@@ -88,39 +99,45 @@ class Child:
             raise SandboxError(f"sandbox child: could not lock itself in: {hello.get('failed')}")
         return list(hello[LOCKED_WELL])
 
-    def exchange(self, payload: bytes, max_bytes: int, wall_s: float) -> Reading:
+    def exchange(self, payload: bytes, max_bytes: int, wall_s: float, meanwhile: Callable[[], None]) -> Reading:
         """Send the task and read the one frame of the answer.
 
         Args:
             payload: the task, framed.
             max_bytes: longest frame taken.
             wall_s: seconds from now until it is late.
+            meanwhile: done once as much was sent as the pipe takes.
         """
         deadline = time.monotonic() + wall_s
-        got = bytearray()
+        unsent = memoryview(payload)
+        assert self._request is not None
+        os.set_blocking(self._request, False)
+        unsent = self._push(unsent)
+        meanwhile()
         waiting = select.poll()
         waiting.register(self._result, select.POLLIN)
-        assert self._request is not None
-        waiting.register(self._request, select.POLLOUT)
-        os.set_blocking(self._request, False)
-        unsent = memoryview(payload)
+        if unsent:
+            waiting.register(self._request, select.POLLOUT)
+        got = bytearray()
         while (left := deadline - time.monotonic()) > 0:
             for fd, _ in waiting.poll(left * 1000):
-                if fd == self._request:
+                if fd != self._result:
                     unsent = self._push(unsent)
                     if not unsent:
                         waiting.unregister(fd)
-                        self._close_request()
-                    continue
-                chunk = os.read(fd, 1 << 16)
-                if not chunk:
-                    return _judge(bytes(got))
-                got += chunk
-                if len(got) >= _HEADER_BYTES and int.from_bytes(got[1:_HEADER_BYTES], "big") > max_bytes:
-                    return Reading(b"", "long")
-                if len(got) > max_bytes + _HEADER_BYTES:
-                    return Reading(b"", "trailing")
+                elif ended := self._take(got, max_bytes):
+                    return ended
         return Reading(b"", "late")
+
+    def _take(self, got: bytearray, max_bytes: int) -> Reading | None:
+        """Read on; what was read once there is nothing more to expect."""
+        chunk = os.read(self._result, 1 << 16)
+        if not chunk:
+            return _judge(bytes(got))
+        got += chunk
+        if len(got) >= _HEADER_BYTES and int.from_bytes(got[1:_HEADER_BYTES], "big") > max_bytes:
+            return Reading(b"", "long")
+        return Reading(b"", "trailing") if len(got) > max_bytes + _HEADER_BYTES else None
 
     def close(self) -> None:
         """Close both pipes. May be called again."""
@@ -130,11 +147,17 @@ class Child:
             self._result = -1
 
     def _push(self, unsent: memoryview) -> memoryview:
+        """Send what the pipe takes, and close it behind the last byte."""
         assert self._request is not None
         try:
-            return unsent[os.write(self._request, unsent) :]
+            unsent = unsent[os.write(self._request, unsent) :]
+        except BlockingIOError:
+            return unsent
         except BrokenPipeError:
-            return unsent[len(unsent) :]  # it died; the result pipe says so too
+            unsent = unsent[len(unsent) :]  # it died; the result pipe says so too
+        if not unsent:
+            self._close_request()
+        return unsent
 
     def _close_request(self) -> None:
         if self._request is not None:
@@ -231,11 +254,22 @@ class Nursery:
             raise SandboxError(f"sandbox zygote: child {child.number} was never born; the machine is out of processes?")
         return End(reply["exit"], reply["cpu_s"], reply["peak_bytes"])
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the zygote and all its children, and wait. May be called again."""
-        self._control.close()
-        self._process.kill()
-        self._process.wait(_END_S)
+        self._control.close()  # it ends its children, then itself
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_END_S)
         if self._process.stderr is not None:
             self._process.stderr.close()
 

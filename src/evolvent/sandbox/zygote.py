@@ -19,8 +19,10 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evolvent.sandbox import allowlist, namespaces, seccomp, worker
@@ -34,10 +36,13 @@ PRELOADED = (
     "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc",
     "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch",
     "fractions", "functools", "graphlib", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "keyword",
-    "math", "numbers", "operator", "pprint", "queue", "random", "re", "secrets", "statistics", "string", "struct",
-    "textwrap", "threading", "time", "timeit", "traceback", "types", "typing", "unicodedata", "urllib.parse", "uuid",
+    "math", "numbers", "operator", "pprint", "re", "string", "struct",
+    "textwrap", "time", "traceback", "types", "typing", "unicodedata", "urllib.parse",
     "warnings", "weakref", "zlib",
 )  # fmt: skip
+# `random` and `threading`, which these use, put themselves in order after each fork; that costs a child more than its
+# locks.
+LATER = ("queue", "random", "secrets", "statistics", "threading", "timeit", "uuid")
 
 
 def main() -> None:
@@ -47,11 +52,17 @@ def main() -> None:
     # Only the standard library from here on; our own modules are loaded.
     sys.path[:] = [entry for entry in sys.path if entry != sys.argv[1]]
     sys.argv[:] = [""]
-    for name in PRELOADED:
+    # Where children may open no file, nothing can be imported later.
+    for name in PRELOADED if settings["opens"] else PRELOADED + LATER:
         importlib.import_module(name)
     folders = namespaces.standard_library()
-    births = namespaces.enter(folders) if settings["namespaces"] else None
+    try:
+        births = namespaces.enter(folders) if settings["namespaces"] else None
+    except OSError as exc:
+        sys.exit(exc.strerror)
     leash = worker.Leash(births, folders, _filters(settings, births))
+    if births is None:
+        _become_nobody(folders)
     gc.collect()
     gc.disable()
     gc.freeze()  # pages of what is shared stay shared
@@ -72,6 +83,8 @@ class Zygote:
         while True:
             message, descriptors, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 2)
             if not message:
+                for child in tuple(self._children):
+                    self._end(child)
                 return
             order = json.loads(message)
             if order["do"] == "bear":
@@ -109,6 +122,15 @@ class Zygote:
             "cpu_s": usage.ru_utime + usage.ru_stime,
             "peak_bytes": usage.ru_maxrss << 10,
         }
+
+
+def _become_nobody(folders: Sequence[Path]) -> None:
+    """Started as root and without a world of its own, go on as nobody, if nobody may read the standard library."""
+    above = {parent for folder in folders for parent in (folder, *folder.parents)}
+    if os.geteuid() == 0 and all(parent.stat().st_mode & stat.S_IXOTH for parent in above):
+        os.setgroups([])
+        os.setresgid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
+        os.setresuid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
 
 
 def _filters(settings: Mapping[str, Any], births: namespaces.Births | None) -> dict[bool, bytes]:
