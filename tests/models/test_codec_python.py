@@ -22,7 +22,7 @@ def back(codec: PythonCodec, text: str, variant: int = 0) -> str:
     return codec.decode(encoded.ids, encoded)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), skill=st.sampled_from(PythonFix().skills), variant=st.integers(0, 3))
 def test_prompts_and_answers_of_the_task_come_back(seed: int, skill: str, variant: int) -> None:
     (problem,) = PythonFix().generate(skill, random.Random(seed), 1)

@@ -56,10 +56,7 @@ def _problem(text: str, asserts: list[str], task_id: str, shown: int) -> Problem
     prompt = Asked(sentence, tuple(found[:shown])).text()
     if prompts.read(prompt) is None:
         return None
-    try:
-        hidden: list[Any] = [[plain.encode(list(e.arguments)), plain.encode(e.expected)] for e in found]
-    except plain.NotPlain:
-        return None
+    hidden: list[Any] = [[plain.encode(list(e.arguments)), plain.encode(e.expected)] for e in found]
     return Problem(
         task=generate.NAME,
         skill="synthesis",
