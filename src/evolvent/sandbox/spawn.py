@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,21 +99,19 @@ class Child:
             raise SandboxError(f"sandbox child: could not lock itself in: {hello.get('failed')}")
         return list(hello[LOCKED_WELL])
 
-    def exchange(self, payload: bytes, max_bytes: int, wall_s: float, meanwhile: Callable[[], None]) -> Reading:
+    def exchange(self, payload: bytes, max_bytes: int, wall_s: float) -> Reading:
         """Send the task and read the one frame of the answer.
 
         Args:
             payload: the task, framed.
             max_bytes: longest frame taken.
             wall_s: seconds from now until it is late.
-            meanwhile: done once as much was sent as the pipe takes.
         """
         deadline = time.monotonic() + wall_s
         unsent = memoryview(payload)
         assert self._request is not None
         os.set_blocking(self._request, False)
         unsent = self._push(unsent)
-        meanwhile()
         waiting = select.poll()
         waiting.register(self._result, select.POLLIN)
         if unsent:

@@ -51,7 +51,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[3]))
     # Only the standard library from here on; our own modules are loaded.
     sys.path[:] = [entry for entry in sys.path if entry != sys.argv[1]]
-    sys.argv[:] = [""]
+    sys.argv[:] = sys.orig_argv[:] = [""]
     # Where children may open no file, nothing can be imported later.
     for name in PRELOADED if settings["opens"] else PRELOADED + LATER:
         importlib.import_module(name)
