@@ -1,4 +1,4 @@
-"""The judge on a task whose programs run code: a locked-in worker asks, the judge's sandbox runs, the verdict stands."""
+"""The judge on a task whose programs run code: a locked-in worker asks, and the judge's sandbox runs it."""
 
 from __future__ import annotations
 
