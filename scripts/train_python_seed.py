@@ -1,8 +1,8 @@
 """Trains a seed model for `python_fix`: fair at one bug, poor at two, a beginner at writing.
 
-Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``. One
-core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and of whole
-functions. Every other repair tells a failed assert, as the testing program's later prompts do.
+Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``.
+One core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and
+of whole functions. Every other repair tells a failed assert, as the testing program's later prompts do.
 """
 
 from __future__ import annotations

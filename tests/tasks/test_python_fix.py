@@ -35,7 +35,7 @@ def shown(made: Problem) -> Asked:
 
 
 @pytest.mark.parametrize("skill", TASK.skills)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=seeds)
 def test_the_truth_passes_and_the_bug_does_not(skill: str, seed: int) -> None:
     made = problem(skill, seed)
@@ -61,7 +61,7 @@ def test_the_library_is_large_and_each_family_is_one_function() -> None:
 @pytest.mark.parametrize("name", sorted(families.library()))
 def test_every_sketch_and_every_form_of_a_family_means_the_same(name: str) -> None:
     family = families.library()[name]
-    for seed in range(3):
+    for seed in range(2):
         first = families.draw(family, random.Random(seed), plain=True)
         calls = generate.own_calls(first.kinds, seed, 24)
         truth = [Trusted(first.source, first.name).call(call) for call in calls]
@@ -74,7 +74,7 @@ def test_every_sketch_and_every_form_of_a_family_means_the_same(name: str) -> No
                 assert [Trusted(source, other.name).call(call).told for call in calls] == [ran.told for ran in truth]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=seeds, skill=st.sampled_from(TASK.skills))
 def test_the_same_generator_state_gives_the_same_problems(seed: int, skill: str) -> None:
     assert problem(skill, seed) == problem(skill, seed)
@@ -85,14 +85,14 @@ def test_the_same_generator_state_gives_the_same_problems(seed: int, skill: str)
 
 
 def test_fresh_problems_do_not_repeat_and_carry_no_answer() -> None:
-    made = [p for skill in TASK.skills for p in TASK.generate(skill, random.Random(3), 60)]
+    made = [p for skill in TASK.skills for p in TASK.generate(skill, random.Random(3), 20)]
     assert len({p.prompt for p in made}) == len(made)
     for one in made:
         truth = generate.truth(one.given).source
         assert truth not in json.dumps(one.plain())
         body = truth.split("\n", 1)[1]
         assert body not in one.prompt
-    assert len({one.tags["family"] for one in made}) > 50
+    assert len({one.tags["family"] for one in made}) > 30
 
 
 @pytest.mark.parametrize("axis", generate.AXES)
@@ -106,7 +106,7 @@ def test_each_value_of_each_axis_can_be_drawn(axis: str) -> None:
         TASK.challenge({axis: "odd"}, random.Random(1), 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(output=st.text(max_size=80) | st.from_regex(r"(\d\d?[|+-][ a-z]{0,8}\n){1,4}", fullmatch=True))
 def test_no_text_fells_the_verifier(output: str) -> None:
     made = problem("single", 1)
@@ -139,8 +139,10 @@ def test_each_failure_has_its_name(error: str) -> None:
     assert TASK.verify(made, CASES[error].replace("F", shown(made).function), 0).error == error
 
 
-INTEGERS = {"count_if", "sum_if", "factorial", "sum_to", "digit_sum", "gcd", "clamp", "grade", "sum_map", "extreme", "span",
-            "sum_above", "larger", "distance", "sign", "power", "collatz", "choose", "first_place", "last_place"}  # fmt: skip
+INTEGERS = {"count_if", "sum_if", "factorial", "sum_to", "digit_sum", "gcd", "clamp", "grade", "sum_map", "extreme",
+"span",
+            "sum_above", "larger", "distance", "sign", "power", "collatz", "choose", "first_place",
+            "last_place"}  # fmt: skip
 
 
 def lying(body: str) -> str:
@@ -150,7 +152,8 @@ def lying(body: str) -> str:
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [("1", "True"), ("1", "1.0"), ("[1]", "(1,)"), ("0", "-0.0"), ("'a'", "b'a'"), ("[]", "None"), ("1", "Lie()"),
-     ("1", "type('I', (int,), {})(1)"), ("[1]", "type('L', (list,), {})([1])"), ("0", "float('nan')"), ("[1]", "(x for x in [1])")],
+     ("1", "type('I', (int,), {})(1)"), ("[1]", "type('L', (list,), {})([1])"), ("0", "float('nan')"), ("[1]",
+     "(x for x in [1])")],
 )  # fmt: skip
 def test_types_count(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = problem("synthesis", 4)
@@ -172,7 +175,7 @@ def test_expected_values_never_enter_the_sandbox(monkeypatch: pytest.MonkeyPatch
     real = running.runner()
     made = problem("synthesis", 11)
     calls, expected = verify.hidden(made, 5)
-    monkeypatch.setattr(verify, "runner", lambda: Spy())
+    monkeypatch.setattr(verify, "runner", Spy)
     answer = f"def {shown(made).function}(*a):\n    return None"
     assert not TASK.verify(made, answer, 5).correct
     (sent,) = seen
@@ -201,6 +204,8 @@ def test_edits_replace_drop_and_insert() -> None:
         "2 |a",
         "99999|a",
         "2+a\n2|b",
+        "02|a",
+        "٢|a",
     ):
         assert prompts.resolve(asked, wrong) is None, wrong
     assert prompts.resolve(Asked(asked.sentence, asked.examples), "2-") is None
@@ -271,7 +276,7 @@ def test_revision_keeps_the_whole_tells_the_failure_and_asks_on() -> None:
     assert again.brief == answer
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=seeds, skill=st.sampled_from(TASK.skills))
 def test_own_tests_do_not_doubt_the_truth(seed: int, skill: str) -> None:
     made = problem(skill, seed)

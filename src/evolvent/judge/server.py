@@ -34,7 +34,7 @@ from evolvent.judge.process import SECRET_VARIABLE
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
 from evolvent.judge.separation import network_is_gone
 from evolvent.judge.serving import serve
-from evolvent.sandbox import KERNEL, write_json
+from evolvent.sandbox import KERNEL, running, write_json
 from evolvent.store import Store
 from evolvent.types import Candidate, Decision, content_hash, dec
 
@@ -318,6 +318,7 @@ def main() -> None:
     task = tasks.load(options.task)
     folder = JudgeFolder(options.folder.resolve(), secret)
     folder.hold()
+    running.insist([folder.root])
     worker = [
         sys.executable,
         *([] if options.worker.endswith(".py") else ["-m"]),

@@ -105,8 +105,8 @@ class IsolatedProcess:
             request: JSON object.
             blobs: raw frames that follow it.
             timeout_s: seconds until the child is killed, questions included.
-            answer: replies to what the child asks on its way (a frame that holds ``question``); without it a child that asks
-                has failed.
+            answer: replies to what the child asks on its way (a frame that holds ``question``); without it a child that
+                asks has failed.
 
         Raises:
             SandboxError: the child died, ran out of time, or answered something that is not a strict JSON frame. It has

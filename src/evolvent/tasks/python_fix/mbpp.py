@@ -1,8 +1,8 @@
-"""Problems in the form of MBPP (Austin et al., arXiv:2108.07732), read from a local folder: a sentence and three asserts.
+"""Problems in the form of MBPP (Austin et al., arXiv:2108.07732) from a local folder: a sentence and three asserts.
 
-The first asserts are shown, all of them are hidden tests: an answer that knows only what was shown may fail the others. Only
-asserts that call the function with literals and compare with a literal can be read; a problem with any other is left out,
-and so is one whose expected values cannot travel.
+The first asserts are shown, all of them are hidden tests: an answer that knows only what was shown may fail the others.
+Only asserts that call the function with literals and compare with a literal can be read; a problem with any other is
+left out, and so is one whose expected values cannot travel.
 
 Not here: the data (bring your own copy), and problems for a judge that wants fresh ones each time (`generate.py`).
 """
@@ -56,10 +56,7 @@ def _problem(text: str, asserts: list[str], task_id: str, shown: int) -> Problem
     prompt = Asked(sentence, tuple(found[:shown])).text()
     if prompts.read(prompt) is None:
         return None
-    try:
-        hidden: list[Any] = [[plain.encode(list(e.arguments)), plain.encode(e.expected)] for e in found]
-    except plain.NotPlain:
-        return None
+    hidden: list[Any] = [[plain.encode(list(e.arguments)), plain.encode(e.expected)] for e in found]
     return Problem(
         task=generate.NAME,
         skill="synthesis",

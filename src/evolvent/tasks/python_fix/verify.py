@@ -1,14 +1,15 @@
 """Checks answers by running them in the sandbox.
 
-Only inputs go in. Expected values stay here; values come back in `sandbox.plain`'s form, which keeps types apart, and are
-compared here, so nothing that a function does to its own process or to its result's equality counts.
+Only inputs go in. Expected values stay here; values come back in `sandbox.plain`'s form, which keeps types apart, and
+are compared here, so nothing that a function does to its own process or to its result's equality counts.
 
-Two checks: *hidden* calls (the problem's own, and fresh ones drawn from the probe seed) against the true function's values;
-and *visible* ones, which need the prompt alone: its asserts, then calls made of them that must neither fail nor give a value
-of another type.
+Two checks: *hidden* calls (the problem's own, and fresh ones drawn from the probe seed) against the true function's
+values; and *visible* ones, which need the prompt alone: its asserts, then calls made of them that must neither fail nor
+give a value of another type.
 
-Hidden values must be the same with their types; asserts, visible ones and MBPP's, are asked as Python asks them (``==``), so
-that no honest answer is turned away. A value of another type than Python's own (a Counter, say) equals nothing.
+Hidden values must be the same with their types; asserts, visible ones and MBPP's, are asked as Python asks them
+(``==``), so that no honest answer is turned away. A value of another type than Python's own (a Counter, say) equals
+nothing.
 
 Not here: how the truth is known (`generate.truth`); the sandbox.
 """
@@ -33,7 +34,8 @@ from evolvent.types import Json, Problem, Score, derive_seed
 PROBES = 24  # fresh hidden calls, besides the problem's own
 OWN_TESTS = 6
 ERRORS = (
-    "form", "syntax", "wrong_name", "load", "raises", "wrong_type", "wrong_value", "timeout", "memory", "crashed", "output",
+    "form", "syntax", "wrong_name", "load", "raises", "wrong_type", "wrong_value", "timeout", "memory", "crashed",
+    "output",
 )  # fmt: skip
 _LONGEST_FAILURE = 120  # characters
 
