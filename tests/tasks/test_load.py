@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +27,18 @@ def test_registered_tasks_keep_the_contract(name: str) -> None:
     assert task.max_output_tokens > 0
     assert task.filter in ("verified", "cycle", "feedback")
     assert all(task.axes.values())
+
+
+def test_an_extra_that_is_missing_is_named() -> None:
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from evolvent import tasks\n"
+        "try: tasks.load('sql_migration_postgres')\n"
+        "except Exception as exc: print(type(exc).__name__, exc)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("UsageError")
+    assert "pip install 'evolvent[postgres]'" in said
 
 
 def test_a_class_of_a_module_is_a_task_too() -> None:

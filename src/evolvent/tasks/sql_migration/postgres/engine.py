@@ -24,16 +24,12 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Self
 
+import psycopg
+from psycopg import conninfo, sql
+
 from evolvent.errors import SandboxError, UsageError
-from evolvent.tasks.sql_migration.postgres.server import MISSING, EmbeddedServer
-
-try:
-    import psycopg
-    from psycopg import conninfo, sql
-
-    from evolvent.tasks.sql_migration.postgres.session import Session
-except ImportError:
-    raise UsageError(MISSING) from None
+from evolvent.tasks.sql_migration.postgres.server import EmbeddedServer
+from evolvent.tasks.sql_migration.postgres.session import Session  # says what to install where psycopg is missing
 
 URL_VARIABLE = "EVOLVENT_POSTGRES_URL"
 BATCH = 500  # problems to a database

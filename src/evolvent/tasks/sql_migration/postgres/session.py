@@ -10,8 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-import psycopg
-from psycopg import pq
+from evolvent.errors import UsageError
+from evolvent.tasks.sql_migration.postgres.server import MISSING
+
+try:
+    import psycopg
+    from psycopg import pq
+except ImportError:
+    raise UsageError(MISSING) from None
 
 _GRACE_S = 3.0  # beyond the server's own timeout, after which it is given up
 _CLOSED = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
