@@ -235,8 +235,8 @@ class JudgeServer:
     def _consistency(self, question: Question, draws: _Draws) -> Json:
         """How often the candidate repeats itself on the first target items, and how often it is right if it does.
 
-        For people: whether its agreement with itself can be read as confidence (calibration). No decision reads it; what
-        it costs is one more block.
+        For people: whether its agreement with itself can be read as confidence (calibration). No decision reads it; it
+        costs one more block.
         """
         block = draws.blocks[question.target][0]
         right = self._bench.score(question.candidate, block, question.max_new_tokens)
