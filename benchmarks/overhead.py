@@ -29,8 +29,9 @@ from evolvent.jobs import Job, JobResult
 from evolvent.judge.questions import Question, StandingQuestion
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop
+from evolvent.named import load_operators
 from evolvent.propose.bandit import BanditProposer
-from evolvent.run import Run, load_operators
+from evolvent.run import Run
 from evolvent.state import State
 from evolvent.store import Store
 from evolvent.types import Candidate, Decision, Trace, Verdict, derive_seed

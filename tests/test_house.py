@@ -53,6 +53,7 @@ LEVELS = {
             "rebuild",
             "statement",
             "versions",
+            "named",
             "state",
             "asking",
             "standing",

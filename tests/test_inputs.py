@@ -13,8 +13,9 @@ import pytest
 import toy_world
 from evolvent.errors import UsageError
 from evolvent.inputs import SEEDS, check_inputs, num_parameters, plain_lines, seed_files
+from evolvent.named import load_operators
 from evolvent.plan import CONFIG_NAME, parse
-from evolvent.run import LEDGER, Run, load_operators
+from evolvent.run import LEDGER, Run
 
 
 def _with(tmp_path: Path, toy_seed: Path, **changes: Any) -> Run:

@@ -10,14 +10,12 @@ Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolvent import plan, registry, tasks
+from evolvent import plan, tasks
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, UsageError
 from evolvent.inputs import check_inputs, gold_bytes, seed_files
@@ -30,14 +28,13 @@ from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.keeper import Keeper
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
-from evolvent.memory.effects import Effects
-from evolvent.operators.base import Operator
+from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
-from evolvent.scaffold import programs
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome, Goal
+from evolvent.versions import find_version
 
 LEDGER, STORE, JUDGE, TASKS, SIGNING = "ledger.sqlite", "store", "judge", "tasks", "signing"
 Watch = Callable[[Event], None]
@@ -66,7 +63,7 @@ class Run:
         folder = Path(folder)
         settings = plan.load(folder / CONFIG_NAME)
         if ":" in settings.task:
-            _find_tasks_in(folder.resolve() / TASKS)
+            find_tasks_in(folder.resolve() / TASKS)
         return cls(folder, settings)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -192,8 +189,8 @@ class Run:
         """The loop with everything that it needs, under the controller's token; all of it ends with the block."""
         settings = self.settings
         task = tasks.load(settings.task)
-        _check_skills(settings, task.skills)
-        _check_scaffold(settings.scaffold)
+        check_skills(settings, task.skills)
+        check_scaffold(settings.scaffold)
         watched = tuple(skill for skill in task.skills if skill in settings.plan.protected)
         operators = load_operators(settings.plan.operators)
         if not (self.folder / LEDGER).is_file():
@@ -348,7 +345,7 @@ class Run:
         if memory is not None and loop.ledger.get("memory") is None:
             if loop.state.turn or loop.state.slots:
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
-            effects = _read_memory(memory)
+            effects = read_memory(memory)
             loop.once("memory.imported", "memory", lambda: {"memory": effects.plain()})
         loop.once("seed.imported", "seed", lambda: self._import_seed(loop.gold))
 
@@ -378,63 +375,3 @@ class Run:
                 f"from what its plan began with: restore the file, or start a new folder"
             )
         return name
-
-
-def _find_tasks_in(folder: Path) -> None:
-    """Let a task named ``module:function`` lie in the run's `tasks/`; workers and judge inherit the path.
-
-    A folder of its own, because the sandboxed worker may read it, and must not read what lies beside it.
-    """
-    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(folder) not in known:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*known, str(folder))))
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-
-
-def load_operators(names: list[str]) -> dict[str, Operator]:
-    """The operators of a change plan and the probes, by registered name or ``module:function``.
-
-    Raises:
-        UsageError: a name is not registered, or its module does not load.
-    """
-    wanted = dict.fromkeys([*names, "null", "planted_regression"])
-    return {n: (registry.resolve(n) if ":" in n else registry.load(registry.OPERATORS, n))() for n in wanted}
-
-
-def find_version(ledger: Ledger, prefix: str) -> Payload:
-    """The payload that describes a version, by its name's first letters.
-
-    Raises:
-        UsageError: none or several match.
-    """
-    found = {
-        event.payload["version"]: event.payload
-        for event in ledger.events(kinds={"seed.imported", "built"})
-        if event.payload["version"].startswith(prefix)
-    }
-    if len(prefix) < 4 or len(found) != 1:
-        raise UsageError(
-            f"version {prefix!r}: expected the first letters (4 or more) of one version, {len(found)} match"
-        )
-    return next(iter(found.values()))
-
-
-def _read_memory(path: Path) -> Effects:
-    try:
-        return Effects.from_plain(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, UnicodeDecodeError, ValueError) as exc:
-        raise UsageError(f"{path}: cannot be read as a memory: {exc}") from None
-
-
-def _check_scaffold(scaffold: Mapping[str, Any]) -> None:
-    try:
-        programs.check(dict(scaffold))
-    except ValueError as exc:
-        raise UsageError(f"{CONFIG_NAME}: {exc}") from None
-
-
-def _check_skills(settings: Settings, skills: tuple[str, ...]) -> None:
-    for skill in settings.plan.protected:
-        if skill not in skills:
-            raise UsageError(f"plan.protected: the task has skills {', '.join(skills)}, not {skill!r}")

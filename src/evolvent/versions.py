@@ -1,12 +1,14 @@
 """A version as the ledger describes it: how it came to be, what it is, what it cost.
 
-Not here: building (`operators/`), looking versions up (`run.py`).
+Not here: building (`operators/`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from evolvent.errors import UsageError
+from evolvent.ledger import Ledger
 from evolvent.operators.base import Built
 from evolvent.store import Store
 from evolvent.types import Candidate, Genome, Proposal
@@ -43,3 +45,21 @@ def described(proposal: Proposal, made: Built, base: str, parent_genome: str, st
         "flops": made.flops,
         "tokens": made.tokens,
     }
+
+
+def find_version(ledger: Ledger, prefix: str) -> dict[str, Any]:
+    """The payload that describes a version, by its name's first letters.
+
+    Raises:
+        UsageError: none or several match.
+    """
+    found = {
+        event.payload["version"]: event.payload
+        for event in ledger.events(kinds={"seed.imported", "built"})
+        if event.payload["version"].startswith(prefix)
+    }
+    if len(prefix) < 4 or len(found) != 1:
+        raise UsageError(
+            f"version {prefix!r}: expected the first letters (4 or more) of one version, {len(found)} match"
+        )
+    return next(iter(found.values()))

@@ -11,7 +11,8 @@ from rich.console import Console
 from evolvent.ledger import Ledger
 from evolvent.origin import version_story
 from evolvent.report.biography import biography
-from evolvent.run import LEDGER, Run, find_version
+from evolvent.run import LEDGER, Run
+from evolvent.versions import find_version
 from run_on_disk import RunOnDisk
 
 

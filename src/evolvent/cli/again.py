@@ -25,7 +25,7 @@ def rebuild(
     """Run a version's jobs again, on CPU and without the cache: the same weights come out, or exit code 3."""
     from evolvent.rebuild import line_of, maker_of, run_again
     from evolvent.report import words
-    from evolvent.run import find_version
+    from evolvent.versions import find_version
 
     with opened(folder) as (run, ledger):
         ancestors = line_of(ledger, find_version(ledger, version)["version"])

@@ -96,7 +96,8 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     """Validate settings, task, operators and model; say what the gate of this plan can see."""
     from evolvent import tasks
     from evolvent.cli.forecast import forecast
-    from evolvent.run import Run, load_operators
+    from evolvent.named import load_operators
+    from evolvent.run import Run
 
     run = Run.open(folder)
     settings = run.settings

@@ -100,7 +100,8 @@ def show_one(
     from evolvent.cli.versions import event_at, inclusion
     from evolvent.origin import statements_of, version_story
     from evolvent.report.biography import biography
-    from evolvent.run import SIGNING, find_version
+    from evolvent.run import SIGNING
+    from evolvent.versions import find_version
 
     with opened(folder) as (run, ledger):
         if what.isdecimal() and len(what) <= _LONGEST_SEQ:
@@ -137,7 +138,7 @@ def diff(
     from evolvent.cli.versions import differences
     from evolvent.origin import version_story
     from evolvent.report import words
-    from evolvent.run import find_version
+    from evolvent.versions import find_version
 
     with opened(folder) as (run, ledger):
         mine, theirs = (version_story(ledger, find_version(ledger, name), run.evidence) for name in (a, b))

@@ -1,0 +1,71 @@
+"""What the settings name, found and checked: a task's folder, operators, programs, skills, a memory.
+
+Not here: the settings' own form (`plan.py`), model and gold (`inputs.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evolvent import registry
+from evolvent.errors import UsageError
+from evolvent.memory.effects import Effects
+from evolvent.operators.base import Operator
+from evolvent.plan import CONFIG_NAME, Settings
+from evolvent.scaffold import programs
+
+__all__ = ["check_scaffold", "check_skills", "find_tasks_in", "load_operators", "read_memory"]
+
+
+def find_tasks_in(folder: Path) -> None:
+    """Let a task named ``module:function`` lie in the run's `tasks/`; workers and judge inherit the path.
+
+    A folder of its own, because the sandboxed worker may read it, and must not read what lies beside it.
+    """
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(folder) not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*known, str(folder))))
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def load_operators(names: list[str]) -> dict[str, Operator]:
+    """The operators of a change plan and the probes, by registered name or ``module:function``.
+
+    Raises:
+        UsageError: a name is not registered, or its module does not load.
+    """
+    wanted = dict.fromkeys([*names, "null", "planted_regression"])
+    return {n: (registry.resolve(n) if ":" in n else registry.load(registry.OPERATORS, n))() for n in wanted}
+
+
+def read_memory(path: Path) -> Effects:
+    """Effect estimates that another run left.
+
+    Raises:
+        UsageError: the file cannot be read as that.
+    """
+    try:
+        return Effects.from_plain(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        raise UsageError(f"{path}: cannot be read as a memory: {exc}") from None
+
+
+def check_scaffold(scaffold: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a program that is none of ours."""
+    try:
+        programs.check(dict(scaffold))
+    except ValueError as exc:
+        raise UsageError(f"{CONFIG_NAME}: {exc}") from None
+
+
+def check_skills(settings: Settings, skills: tuple[str, ...]) -> None:
+    """Raise `UsageError` for a protected skill that the task does not have."""
+    for skill in settings.plan.protected:
+        if skill not in skills:
+            raise UsageError(f"plan.protected: the task has skills {', '.join(skills)}, not {skill!r}")
