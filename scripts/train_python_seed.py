@@ -32,7 +32,7 @@ from evolvent.types import Problem, derive_seed
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "evolvent" / "data" / "python-seed"
 GOLD = "gold.jsonl.xz"
 COUNTS = {"single": 8_000, "double": 1_200, "synthesis": 2_400}
-STEPS, TOKENS_PER_STEP, RATE = 3_000, 2_048, 3e-3
+STEPS, TOKENS_PER_STEP, RATE = 8_000, 2_048, 3e-3
 SLOTS, COMMON = 48, 0.0005  # a word of the sentences is a token if it stands in more of them than this
 
 
