@@ -1,12 +1,13 @@
 """Repairs of fresh bugs: what testing and fixing adds, and what training on own verified trajectories adds.
 
-Programs, on the same problems: ``direct`` (one greedy answer), ``vote`` and ``retry`` (answers sampled at about the
-tokens of the next; retry knows whether the prompt's asserts pass), ``revise`` (attempt, own tests, read the failure,
-fix). Then three trainings of equal steps and tokens: ``gold`` (the seed's own data), ``unverified`` (own trajectories
-as they come) and ``verified`` (those whose result passes the prompt's asserts); no hidden test takes part in either.
-Each is measured directly and under the testing program. What is asked: does testing solve more repairs (`single` and
-`double` together) than sampling at equal tokens, and does training on verified trajectories beat training on unverified
-ones and on gold?
+Programs, on the same problems: ``direct`` (one greedy answer), ``vote`` (as many answers as a vote may have; they
+share the reading of the prompt, so it stays cheaper), ``retry`` (answers sampled at about the tokens of the next,
+until the prompt's asserts pass), ``revise`` (attempt, own tests, read the failure, fix). Then three trainings of
+equal steps and tokens: ``gold`` (the seed's own data), ``unverified`` (own trajectories as they come) and
+``verified`` (those whose result passes the prompt's asserts); no hidden test takes part in either. Each is measured
+directly and under the testing program. What is asked: does testing solve more repairs (`single` and `double`
+together) than sampling at equal tokens, and does training on verified trajectories beat training on unverified ones
+and on gold?
 
 Run ``python benchmarks/python_fix.py [--quick] [--data DIR]``. With ``--data`` the folder's ``mbpp.jsonl`` is tried
 too, for the record: most of its sentences hold words that the seed cannot read.
@@ -39,7 +40,7 @@ DIRECT: dict[str, Any] = {"kind": "direct"}
 REVISE: dict[str, Any] = {"kind": "revise", "answers": REVISE_ANSWERS}
 PROGRAMS: dict[str, dict[str, Any]] = {
     "direct": DIRECT,
-    "vote": {"kind": "vote", "answers": 8},
+    "vote": {"kind": "vote", "answers": 16},
     "retry": {"kind": "retry", "answers": 6},
     "revise": REVISE,
 }
@@ -163,8 +164,8 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         low, mean, high = more(one, other)
         text = f"{mean:.1f} points ({low:.1f} to {high:.1f})"
         bars[f"repairs, {one} minus {other}: above 0"] = {"figure": text, "bar": 0, "holds": low > 0}
-    dear = figures["revise"]["times_direct"] / max(figures[name]["times_direct"] for name in ("vote", "retry"))
-    bars["tokens of revise over those of the dearer of vote and retry: at most 1.1"] = {
+    dear = figures["revise"]["times_direct"] / figures["retry"]["times_direct"]
+    bars["tokens of revise over those of retry: at most 1.1"] = {
         "figure": round(dear, 2), "bar": 1.1, "holds": dear <= 1.1,
     }  # fmt: skip
     return {"figures": figures, "bars": bars}

@@ -26,8 +26,8 @@ def _with(tmp_path: Path, toy_seed: Path, **changes: Any) -> Run:
 
 
 def test_the_shipped_seed_is_well() -> None:
-    assert len(SEEDS) == 1
-    assert num_parameters(seed_files(SEEDS[0])) < 1_000_000
+    assert len(SEEDS) == 2
+    assert all(num_parameters(seed_files(seed)) < 1_000_000 for seed in SEEDS)
 
 
 @pytest.mark.parametrize(
