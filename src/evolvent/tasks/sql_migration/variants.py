@@ -22,7 +22,7 @@ __all__ = ["ATTACKS", "attack"]
 _LEXEME = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|[A-Za-z_]\w*")
 _SQL = frozenset(
     "CREATE TABLE UNIQUE INDEX ON PRIMARY KEY NOT NULL DEFAULT REFERENCES INTEGER TEXT REAL NUMERIC BLOB BOOLEAN "
-    "BIGINT TIMESTAMP VARCHAR BYTEA".split()
+    "BIGINT TIMESTAMP VARCHAR BYTEA TRUE FALSE NULL".split()
 )
 _TYPES = ("INTEGER", "TEXT", "REAL", "NUMERIC")  # of both engines
 _CREATE = re.compile(r"CREATE TABLE (\"[^\"]*\"|\w+) \(")
@@ -142,7 +142,7 @@ def _inserted(statements: Sequence[str], table: str, rng: random.Random) -> Stat
 
 def _names(statements: Sequence[str]) -> set[str]:
     found = {match for statement in statements for match in _LEXEME.findall(statement)}
-    return {name for name in found if not name.startswith("'") and name not in _SQL}
+    return {name for name in found if not name.startswith("'") and name.upper() not in _SQL}
 
 
 def _unquoted(name: str) -> str:
