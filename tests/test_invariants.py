@@ -22,7 +22,7 @@ from evolvent import plan, standing
 from evolvent.budget import Budget
 from evolvent.errors import BudgetSpent, EvolventError, JobFailed, UsageError
 from evolvent.jobs import Job
-from evolvent.judge import client
+from evolvent.judge import process
 from evolvent.judge.bench import ItemSource
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop
@@ -52,7 +52,7 @@ def copy(toy_run: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def loop(copy: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
-    monkeypatch.setattr(client, "_END_AFTER_S", 0.1)  # the judge is still warming up when the test ends
+    monkeypatch.setattr(process, "_END_AFTER_S", 0.1)  # the judge is still warming up when the test ends
     with copy.working(secret_hex=toy_world.SECRET) as working:
         yield working
 

@@ -14,6 +14,7 @@ import toy_world
 from evolvent.cli import again
 from evolvent.cli.app import main
 from evolvent.environment import environment
+from evolvent.inputs import seed_files
 from evolvent.jobs import Job, JobEngine
 from evolvent.ledger import Ledger
 from evolvent.rebuild import JobAgain, line_of, maker_of, run_again
@@ -28,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 def recorded(store: Store, **changes: Any) -> dict[str, Any]:
     """A cheap job as a ``built`` event lists it, run once."""
-    model = store.put_tree({"weights": b"1"}, "model", {"parameters": 1})
+    model = store.put_tree(seed_files("sql-seed"), "model", {"parameters": 1})
     job = Job(function="toy_world:bloat", inputs={"model": model})
     with JobEngine(store, workers=1) as engine:
         outputs = engine.run(job).outputs

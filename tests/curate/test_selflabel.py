@@ -94,7 +94,7 @@ def test_nothing_kept_is_a_failed_job(store: Store) -> None:
 
 
 def test_an_unknown_filter_is_named(store: Store, toy: str) -> None:
-    with pytest.raises(ValueError, match="expected one of verified, cycle, none, random, got 'oracle'"):
+    with pytest.raises(ValueError, match="expected one of verified, cycle, feedback, none, random, got 'oracle'"):
         job(store, toy, filter="oracle")
 
 

@@ -74,8 +74,10 @@ def choices(name: str) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
-def test_six_operators_are_examined() -> None:
-    assert NAMES == ["gold", "null", "planted_regression", "policy", "scaffold", "self_labels"]
+def test_all_operators_are_examined() -> None:
+    assert NAMES == [
+        "gold", "null", "planted_regression", "policy", "red_team", "scaffold", "self_labels", "testing",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -186,6 +186,8 @@ def texts(canary: Path) -> dict[str, tuple[str, bytes, str]]:
         "name_that_walks_up": ("../evil.json", b"{}", "name"),
         "codec_bomb": ("codec.json", dump({"kind": "sql", "num_slots": 1 << 40}), "codec"),
         "codec_unknown": ("codec.json", dump({"kind": "module:function"}), "codec"),
+        "codec_words": ("codec.json", dump({"kind": "python", "words": [["eval"]], "num_slots": 1}), "codec"),
+        "codec_words_bomb": ("codec.json", dump({"kind": "python", "words": ["a"] * 5000, "num_slots": 1}), "codec"),
         "codec_alphabet_bomb": ("codec.json", dump({"kind": "char", "alphabet": "ab" * 100_000}), "codec"),
         "tokenizer_pickle": ("tokenizer.json", live_pickle(canary), "json"),
         "tokenizer_unknown_model": ("tokenizer.json", dump({"model": {"type": "Python"}}), "tokenizer"),

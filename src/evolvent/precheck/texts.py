@@ -166,6 +166,12 @@ def _check_codec(codec: Mapping[str, Any], config: Mapping[str, Any]) -> None:
             slots = codec.get("num_slots")
             if type(slots) is not int or not 1 <= slots <= vocab:
                 _refuse("codec", f"codec.json: num_slots: expected 1 to vocab_size {vocab}, got {str(slots)[:40]}")
+        case "python":
+            words, slots = codec.get("words"), codec.get("num_slots")
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                _refuse("codec", "codec.json: words: expected a list of texts")
+            if type(slots) is not int or slots < 1 or len(words) + slots > vocab:
+                _refuse("codec", f"codec.json: expected words and num_slots, together at most vocab_size {vocab}")
         case "char":
             alphabet = codec.get("alphabet")
             if not isinstance(alphabet, str) or len(alphabet) > vocab:
@@ -173,7 +179,7 @@ def _check_codec(codec: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         case "tokenizer":
             pass
         case unknown:
-            _refuse("codec", f"codec.json: expected kind sql, char or tokenizer, got {str(unknown)[:40]!r}")
+            _refuse("codec", f"codec.json: expected kind sql, python, char or tokenizer, got {str(unknown)[:40]!r}")
 
 
 def _check_tokenizer(tokenizer: Mapping[str, Any]) -> None:
