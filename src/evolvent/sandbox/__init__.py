@@ -7,6 +7,7 @@ builds the system call filter. Levels: `kernel` (filter and Landlock hold, each 
 Not here: the judge, and what a candidate is worth.
 """
 
+from evolvent.sandbox.code import CallResult, CodeSandbox, Limits, Outcome
 from evolvent.sandbox.frames import MAX_FRAME_BYTES, read_frame, read_json, write_bytes, write_json
 from evolvent.sandbox.isolate import KERNEL, REDUCED, isolate
 from evolvent.sandbox.process import IsolatedProcess
@@ -15,7 +16,11 @@ __all__ = [
     "KERNEL",
     "MAX_FRAME_BYTES",
     "REDUCED",
+    "CallResult",
+    "CodeSandbox",
     "IsolatedProcess",
+    "Limits",
+    "Outcome",
     "isolate",
     "read_frame",
     "read_json",

@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evolvent.errors import SandboxError
-from evolvent.sandbox import seccomp
+from evolvent.sandbox import landlock, seccomp
 
 __all__ = ["HIDDEN_VARIABLE", "KERNEL", "REDUCED", "isolate"]
 
@@ -43,17 +43,9 @@ KERNEL = "kernel"
 REDUCED = "reduced"
 
 _PR_SET_NO_NEW_PRIVS = 38
-_SET_MODE_FILTER, _FLAG_TSYNC = 1, 1
 _CAPABILITY_VERSION_3 = 0x20080522
 _MAX_TASKS = 4096
 
-# Landlock access rights by the version of its interface that brought them.
-_FS_READ = 0b1101  # EXECUTE, READ_FILE, READ_DIR
-_FS_FILE_READ = 0b101
-_FS_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
-_NET_TCP, _SCOPES = 0b11, 0b11
-_ABI_NET, _ABI_SCOPE = 4, 6
-_RULE_PATH_BENEATH = 1
 _SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sys/devices/system", "/sys/fs/cgroup")
 _SYSTEM_FILES = (
     "/etc/ld.so.cache",
@@ -157,50 +149,20 @@ def _drop_privileges(libc: ctypes.CDLL) -> None:
 
 def _restrict_files(libc: ctypes.CDLL, folders: Sequence[Path]) -> bool:
     """Landlock: True once it holds, False where the kernel has none."""
-    abi = libc.syscall(_landlock("create_ruleset"), None, ctypes.c_size_t(0), 1)
-    if abi < 1:
-        return False
-    rights = 0
-    for since, bits in _FS_RIGHTS.items():
-        rights |= bits if abi >= since else 0
-    words = [rights, *([_NET_TCP] if abi >= _ABI_NET else []), *([_SCOPES] if abi >= _ABI_SCOPE else [])]
-    attributes = struct.pack(f"={len(words)}Q", *words)
-    ruleset = libc.syscall(_landlock("create_ruleset"), attributes, ctypes.c_size_t(len(attributes)), 0)
-    if ruleset < 0:
+    rules = [(p, landlock.READ) for p in folders] + [(Path(f), landlock.READ_FILE) for f in _SYSTEM_FILES]
+    handle = landlock.ruleset(libc, rules)
+    if handle is None:
         return False
     try:
-        for path, access in [(p, _FS_READ) for p in folders] + [(Path(f), _FS_FILE_READ) for f in _SYSTEM_FILES]:
-            _allow_beneath(libc, ruleset, path, access)
-        return libc.syscall(_landlock("restrict_self"), ruleset, 0) == 0
-    finally:
-        os.close(ruleset)
-
-
-def _allow_beneath(libc: ctypes.CDLL, ruleset: int, path: Path, access: int) -> None:
-    try:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return  # not on this machine, so nothing to allow
-    try:
-        rule = struct.pack("=Qi", access, handle)
-        libc.syscall(_landlock("add_rule"), ruleset, _RULE_PATH_BENEATH, rule, 0)
+        return landlock.restrict(libc, handle)
     finally:
         os.close(handle)
-
-
-def _landlock(name: str) -> int:
-    return seccomp.NUMBERS[f"landlock_{name}"][0]  # the same number on every architecture
 
 
 def _install_filter(libc: ctypes.CDLL) -> bool:
     """The system call filter on all threads: True once it holds, False where there is none for this machine."""
     column = seccomp.machine()
-    if column is None:
-        return False
-    code = seccomp.build_filter(column, os.getpid())
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
-    return libc.syscall(seccomp.NUMBERS["seccomp"][column], _SET_MODE_FILTER, _FLAG_TSYNC, program) == 0
+    return column is not None and seccomp.install(libc, seccomp.build_filter(column, os.getpid()))
 
 
 def _probe(hidden: Sequence[str | Path]) -> None:

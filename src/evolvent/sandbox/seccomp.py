@@ -9,15 +9,30 @@ Not here: which files may be read (`isolate.py`, Landlock).
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import struct
 import sys
 
-__all__ = ["NUMBERS", "build_filter", "machine"]
+__all__ = [
+    "ALLOW",
+    "ERRNO",
+    "JUMP_EQ",
+    "JUMP_SET",
+    "NUMBERS",
+    "RETURN",
+    "build_filter",
+    "install",
+    "load",
+    "machine",
+    "prologue",
+    "step",
+]
 
-_LOAD_WORD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+LOAD_WORD, JUMP_EQ, JUMP_GE, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+ALLOW, ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_SET_MODE_FILTER, _FLAG_TSYNC = 1, 1
 _NR_AT, _ARCH_AT, _ARGS_AT = 0, 4, 16
 
 _O_WRITE = 0x1 | 0x2 | 0x40 | 0x200 | 0x400  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND: the same on both machines
@@ -88,42 +103,58 @@ def build_filter(column: int, own_pid: int) -> bytes:
         column: column of `NUMBERS`, from `machine`.
         own_pid: process that may still signal its own threads (``abort``).
     """
-    arch = next(value for index, value in _MACHINES.values() if index == column)
-    refuse, unknown = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
-    program = [
-        _step(_LOAD_WORD, _ARCH_AT),
-        _step(_JUMP_EQ, arch, 1, 0),
-        _step(_RETURN, _KILL_PROCESS),
-        _step(_LOAD_WORD, _NR_AT),
-    ]
-    for number in _UNIFIED_ALLOWED:
-        program += [_step(_JUMP_EQ, number, 0, 1), _step(_RETURN, _ALLOW)]
-    # Also catches the x32 calls of x86_64, whose numbers carry bit 30.
-    program += [_step(_JUMP_GE, _FIRST_UNIFIED, 0, 1), _step(_RETURN, unknown)]
+    refuse = ERRNO | errno.EPERM
+    program = prologue(column)
     for pair in _REFUSED.values():
         if pair[column]:
-            program += [_step(_JUMP_EQ, pair[column], 0, 1), _step(_RETURN, refuse)]
+            program += [step(JUMP_EQ, pair[column], 0, 1), step(RETURN, refuse)]
     for name, argument, ask in (("open", 1, _O_WRITE | _O_TMPFILE), ("openat", 2, _O_WRITE | _O_TMPFILE)):
-        program += _when(_LIMITED[name][column], [_load(argument), _step(_JUMP_SET, ask, 0, 1)], refuse)
-    program += _when(_LIMITED["clone"][column], [_load(0), _step(_JUMP_SET, _CLONE_THREAD, 1, 0)], refuse)
-    program += _when(_LIMITED["tgkill"][column], [_load(0), _step(_JUMP_EQ, own_pid, 1, 0)], refuse)
+        program += _when(_LIMITED[name][column], [load(argument), step(JUMP_SET, ask, 0, 1)], refuse)
+    program += _when(_LIMITED["clone"][column], [load(0), step(JUMP_SET, _CLONE_THREAD, 1, 0)], refuse)
+    program += _when(_LIMITED["tgkill"][column], [load(0), step(JUMP_EQ, own_pid, 1, 0)], refuse)
     # prlimit64 may ask (new limit NULL), not set: both halves of the pointer must be zero.
     for half in (0, 4):
-        program += _when(_LIMITED["prlimit64"][column], [_load(2, half), _step(_JUMP_EQ, 0, 1, 0)], refuse)
-    return b"".join([*program, _step(_RETURN, _ALLOW)])
+        program += _when(_LIMITED["prlimit64"][column], [load(2, half), step(JUMP_EQ, 0, 1, 0)], refuse)
+    return b"".join([*program, step(RETURN, ALLOW)])
+
+
+def prologue(column: int) -> list[bytes]:
+    """The head of a filter: only this machine's architecture, and of the newest calls only the known harmless ones."""
+    arch = next(value for index, value in _MACHINES.values() if index == column)
+    program = [
+        step(LOAD_WORD, _ARCH_AT),
+        step(JUMP_EQ, arch, 1, 0),
+        step(RETURN, _KILL_PROCESS),
+        step(LOAD_WORD, _NR_AT),
+    ]
+    for number in _UNIFIED_ALLOWED:
+        program += [step(JUMP_EQ, number, 0, 1), step(RETURN, ALLOW)]
+    # Also catches the x32 calls of x86_64, whose numbers carry bit 30.
+    return [*program, step(JUMP_GE, _FIRST_UNIFIED, 0, 1), step(RETURN, ERRNO | errno.ENOSYS)]
+
+
+def install(libc: ctypes.CDLL, code: bytes) -> bool:
+    """Put a filter on all threads of this process, for good: True once it holds."""
+    column = machine()
+    assert column is not None, "a filter was built for a machine that has none"
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
+    return libc.syscall(NUMBERS["seccomp"][column], _SET_MODE_FILTER, _FLAG_TSYNC, program) == 0
 
 
 def _when(number: int, condition: list[bytes], refuse: int) -> list[bytes]:
     """Refuse call `number` if `condition` falls through; otherwise go on with the number loaded again."""
     if not number:
         return []
-    body = [*condition, _step(_RETURN, refuse), _step(_LOAD_WORD, _NR_AT)]
-    return [_step(_JUMP_EQ, number, 0, len(body)), *body]
+    body = [*condition, step(RETURN, refuse), step(LOAD_WORD, _NR_AT)]
+    return [step(JUMP_EQ, number, 0, len(body)), *body]
 
 
-def _load(argument: int, half: int = 0) -> bytes:
-    return _step(_LOAD_WORD, _ARGS_AT + 8 * argument + half)  # both machines are little-endian
+def load(argument: int, half: int = 0) -> bytes:
+    """Load half of a call's argument, the lower one by default."""
+    return step(LOAD_WORD, _ARGS_AT + 8 * argument + half)  # both machines are little-endian
 
 
-def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+def step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """One instruction; jumps count the instructions to skip."""
     return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -1,0 +1,111 @@
+"""Run a function that a model wrote, on arguments of ours, where it can reach nothing.
+
+``CodeSandbox`` keeps a zygote and a few children that are locked in and wait. A call takes one, sends it the source and
+the arguments, reads one answer and ends it; nothing is used twice. The answer is data: values as they were returned
+(`plain.py`), or how it failed. Expected values stay on this side.
+
+Not here: whether the values are right; the rollout worker of the judge (`isolate.py`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from evolvent.errors import SandboxError
+from evolvent.sandbox.outcome import CallResult, Limits, Outcome, Task, run_task
+from evolvent.sandbox.spawn import Child, Nursery
+from evolvent.sandbox.tiers import Ground, find_ground
+from evolvent.types import Json
+
+__all__ = ["CallResult", "CodeSandbox", "Limits", "Outcome"]
+
+
+class CodeSandbox:
+    """Runs model-written functions, one task at a time. Not for several threads at once.
+
+    Args:
+        warm: children kept ready.
+        hidden: paths that must be unreadable inside, such as the judge's folder; each is tried at the start.
+        limits: of every call that names no others. A call with its own limits takes a new child.
+
+    Attributes:
+        ground: what was found to hold, and why nothing stronger was taken.
+
+    Raises:
+        SandboxError: no tier holds on this machine, or an attempt got through one that claimed to.
+    """
+
+    def __init__(self, *, warm: int = 2, hidden: Sequence[Path] = (), limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._warm = warm
+        self._ready: deque[Child] = deque()
+        self.ground: Ground = find_ground(hidden)
+        self._nursery: Nursery | None = self.ground.nursery()
+        self._fill()
+
+    @property
+    def tier(self) -> str:
+        """Name of what was proven at the start; see `tiers.py`."""
+        return self.ground.tier
+
+    def call(
+        self, source: str, function: str, calls: Sequence[Sequence[Json]], limits: Limits | None = None
+    ) -> Outcome:
+        """Load a module and call one of its functions, each time with one list of arguments, in one process.
+
+        Args:
+            source: of the module.
+            function: its name.
+            calls: argument lists, each argument in the encoding of `plain`.
+            limits: of this task, if they are not the sandbox's own.
+
+        Raises:
+            SandboxError: the sandbox itself failed, and nothing can be said about the task. The next call starts a new
+                zygote.
+        """
+        limits = limits or self._limits
+        task = Task(source=source, function=function, calls=calls)
+        try:
+            nursery, child = self._take(limits)
+            # The next child is born while this one works.
+            return run_task(nursery, child, task, limits, self.tier, meanwhile=self._fill)
+        except SandboxError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End everything. May be called again; a later call starts anew."""
+        while self._ready:
+            self._ready.popleft().close()
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fill(self) -> None:
+        while self._nursery is not None and len(self._ready) < self._warm:
+            self._ready.append(self._nursery.order(self._limits.plain()))
+
+    def _take(self, limits: Limits) -> tuple[Nursery, Child]:
+        if self._nursery is None:
+            self._nursery = self.ground.nursery()
+        wanted = limits.plain()
+        if self._ready and self._ready[0].limits == wanted:
+            child = self._ready.popleft()
+        else:
+            child = self._nursery.order(wanted)
+        held = frozenset(child.wait_locked())
+        if missing := self.ground.plan.needs - held:
+            raise SandboxError(f"sandbox child: lost {', '.join(sorted(missing))}, which was there at the start")
+        return self._nursery, child

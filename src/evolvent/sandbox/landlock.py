@@ -1,0 +1,81 @@
+"""Landlock: which files a process may touch, by its own request and without privileges.
+
+Rights are denied unless a rule allows them beneath a folder. Where the kernel knows how, TCP and signals and abstract
+sockets to outside are denied as well.
+
+Source: Documentation/userspace-api/landlock.rst of Linux.
+
+Not here: which folders those are (`isolate.py`, `worker.py`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from evolvent.sandbox import seccomp
+
+__all__ = ["LIST", "READ", "READ_FILE", "SCRATCH", "restrict", "ruleset", "version"]
+
+READ = 0b1101  # EXECUTE, READ_FILE, READ_DIR
+READ_FILE = 0b101
+LIST = 0b1000  # READ_DIR
+# READ_FILE, READ_DIR, WRITE_FILE, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE; no link, device, socket or
+# FIFO
+SCRATCH = 0b1100 | 0b10 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14
+
+# Access rights by the version of the interface that brought them.
+_FS_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
+_NET_TCP, _SCOPES = 0b11, 0b11
+_ABI_NET, _ABI_SCOPE = 4, 6
+_RULE_PATH_BENEATH = 1
+
+
+def version(libc: ctypes.CDLL) -> int:
+    """Version of the kernel's interface; 0 where there is none."""
+    return max(0, libc.syscall(_number("create_ruleset"), None, ctypes.c_size_t(0), 1))
+
+
+def ruleset(libc: ctypes.CDLL, rules: Iterable[tuple[Path, int]]) -> int | None:
+    """A descriptor of rules for `restrict`, which the caller closes; ``None`` where the kernel has none.
+
+    Args:
+        libc: with ``use_errno``.
+        rules: path and the rights allowed beneath it; a path that is not there allows nothing.
+    """
+    abi = version(libc)
+    if not abi:
+        return None
+    rights = sum(bits for since, bits in _FS_RIGHTS.items() if abi >= since)
+    words = [rights, *([_NET_TCP] if abi >= _ABI_NET else []), *([_SCOPES] if abi >= _ABI_SCOPE else [])]
+    attributes = struct.pack(f"={len(words)}Q", *words)
+    handle = libc.syscall(_number("create_ruleset"), attributes, ctypes.c_size_t(len(attributes)), 0)
+    if handle < 0:
+        return None
+    for path, access in rules:
+        _allow_beneath(libc, handle, path, access & rights)
+    return handle
+
+
+def restrict(libc: ctypes.CDLL, handle: int) -> bool:
+    """Bind the calling thread, and what it starts, to the rules for good: True once they hold."""
+    return libc.syscall(_number("restrict_self"), handle, 0) == 0
+
+
+def _allow_beneath(libc: ctypes.CDLL, handle: int, path: Path, access: int) -> None:
+    try:
+        beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # not on this machine, so nothing to allow
+    try:
+        rule = struct.pack("=Qi", access, beneath)
+        libc.syscall(_number("add_rule"), handle, _RULE_PATH_BENEATH, rule, 0)
+    finally:
+        os.close(beneath)
+
+
+def _number(name: str) -> int:
+    return seccomp.NUMBERS[f"landlock_{name}"][0]  # the same number on every architecture

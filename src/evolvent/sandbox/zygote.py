@@ -1,0 +1,122 @@
+"""The zygote: a bare interpreter that is ready, and gives birth to single-use children on request.
+
+It starts as ``python -I -S`` with an empty environment, imports what children need, moves into a world of its own where
+the kernel gives one, and then does three things: fork a child that locks itself in, end a child, report how it ended.
+It is told numbers and handed the two pipe ends that a child needs; tasks and answers never pass through it, so no child
+can find in its memory what another one was asked.
+
+Its one connection is an unnamed pair of sockets to the process that started it, which a child closes before it does
+anything else. When that pair closes, it goes, and the children with it.
+
+Not here: the other end of the pair (`spawn.py`), what a child does (`worker.py`).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from evolvent.sandbox import allowlist, namespaces, seccomp, worker
+
+__all__ = ["PRELOADED", "main"]
+
+_MAX_MESSAGE = 4096
+# What a small function asks for. A module that is not here is imported by the child, from the standard library's
+# folder.
+PRELOADED = (
+    "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc",
+    "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch",
+    "fractions", "functools", "graphlib", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "keyword",
+    "math", "numbers", "operator", "pprint", "queue", "random", "re", "secrets", "statistics", "string", "struct",
+    "textwrap", "threading", "time", "timeit", "traceback", "types", "typing", "unicodedata", "urllib.parse", "uuid",
+    "warnings", "weakref", "zlib",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Serve until the other end of the pair closes. Argument 2 is the settings as JSON, 3 the pair's descriptor."""
+    settings = json.loads(sys.argv[2])
+    control = socket.socket(fileno=int(sys.argv[3]))
+    # Only the standard library from here on; our own modules are loaded.
+    sys.path[:] = [entry for entry in sys.path if entry != sys.argv[1]]
+    sys.argv[:] = [""]
+    for name in PRELOADED:
+        importlib.import_module(name)
+    folders = namespaces.standard_library()
+    births = namespaces.enter(folders) if settings["namespaces"] else None
+    leash = worker.Leash(births, folders, _filters(settings, births))
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # pages of what is shared stay shared
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    Zygote(control, leash).serve()
+
+
+class Zygote:
+    """Children by the number that the other side gave them."""
+
+    def __init__(self, control: socket.socket, leash: worker.Leash) -> None:
+        self._control = control
+        self._leash = leash
+        self._children: dict[int, int] = {}
+
+    def serve(self) -> None:
+        """Do as told until the pair closes."""
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 2)
+            if not message:
+                return
+            order = json.loads(message)
+            if order["do"] == "bear":
+                self._bear(order["child"], order["limits"], descriptors)
+            else:
+                self._control.send(json.dumps(self._end(order["child"])).encode())
+
+    def _bear(self, child: int, limits: Mapping[str, int], descriptors: list[int]) -> None:
+        request, result = descriptors
+        parent = os.getpid()
+        births = self._leash.births
+        try:
+            pid = births.fork() if births else os.fork()
+            if pid == 0:
+                worker.live(self._leash, limits, request, result, parent)
+            self._children[child] = pid
+        except OSError:
+            pass  # the other side reads the end of a pipe that nobody holds
+        finally:
+            os.close(request)
+            os.close(result)
+
+    def _end(self, child: int) -> dict[str, Any]:
+        pid = self._children.pop(child, None)
+        if pid is None:
+            return {"child": child, "exit": None}
+        try:
+            os.kill(pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
+        except ProcessLookupError:
+            pass
+        _, status, usage = os.wait4(pid, 0)
+        return {
+            "child": child,
+            "exit": os.waitstatus_to_exitcode(status),
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_bytes": usage.ru_maxrss << 10,
+        }
+
+
+def _filters(settings: Mapping[str, Any], births: namespaces.Births | None) -> dict[bool, bytes]:
+    column = seccomp.machine()
+    if column is None or not settings["seccomp"]:
+        return {}
+    scratch = births is not None
+    return {
+        threads: allowlist.build_allowlist(column, opens=settings["opens"], scratch=scratch, threads=threads)
+        for threads in (False, True)
+    }
