@@ -33,7 +33,7 @@ class Headers:
     name: str = "headers"
     skills: tuple[str, ...] = ("narrow", "wide")
     max_output_tokens: int = 96
-    intrinsic: bool = True
+    filter: str = "verified"
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"columns": ("1", "2", "4", "6")})
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
@@ -65,6 +65,9 @@ class Headers:
     def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
         """No steps: a header line is answered at once."""
         return "", None
+
+    def revise(self, prompt: str, output: str) -> None:
+        """No tests in the prompt."""
 
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         """None: properties are checked, no way back is needed."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evolvent.tasks import sql_migration, strings
+from evolvent.tasks import python_fix, sql_migration, strings
 from evolvent.tasks.sql_migration.reference import reference as migration
 from evolvent.tasks.strings.reference import reference as truth
 
@@ -21,7 +21,7 @@ GENERATING = ("curate", "train", "operators", "propose", "observe", "models", "s
 JUDGES_WORDS = re.compile(r"\b(gate|sealed|evidence|secret|judge)\b")
 # Who may read a reference answer, and why.
 READERS = {
-    "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`intrinsic` is false)",
+    "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`filter` is cycle)",
     "scripts/train_seed.py": "trains the seed, the only labels that there ever are",
     "benchmarks/length.py": "labelled base data and the declared oracle arm",
     "benchmarks/recursion.py": "labelled base data of its tiny seeds",
@@ -117,7 +117,8 @@ def test_a_string_problem_carries_no_answer() -> None:
 
 
 def test_only_verifiers_that_read_no_answer_may_filter() -> None:
-    assert sql_migration.SqlMigration().intrinsic
-    assert not strings.Strings().intrinsic
+    assert sql_migration.SqlMigration().filter == "verified"
+    assert strings.Strings().filter == "cycle"
+    assert python_fix.PythonFix().filter == "feedback"
     tree = ast.parse((SOURCE / "tasks" / "sql_migration" / "verify.py").read_text(encoding="utf-8"))
     assert not any("reference" in ast.dump(node) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))

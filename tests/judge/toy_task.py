@@ -11,7 +11,7 @@ class ToyTask:
     skills = ("single", "chain")
     axes: Mapping[str, tuple[str, ...]] = {}  # read-only
     max_output_tokens = 1
-    intrinsic = True
+    filter = "verified"
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
         print("a task may print")  # must not land between frames
@@ -28,6 +28,9 @@ class ToyTask:
 
     def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
         return "", None
+
+    def revise(self, prompt: str, output: str) -> None:
+        return None
 
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         return None

@@ -21,9 +21,9 @@ def test_registered_tasks_keep_the_contract(name: str) -> None:
     task = tasks.load(name)
     assert name in registry.names(registry.TASKS)
     assert task.name == name
-    assert len(task.skills) == 2
+    assert len(task.skills) >= 2
     assert task.max_output_tokens > 0
-    assert isinstance(task.intrinsic, bool)
+    assert task.filter in ("verified", "cycle", "feedback")
     assert all(task.axes.values())
 
 

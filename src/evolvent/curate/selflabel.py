@@ -6,7 +6,7 @@ is near its target: neither rare nor certain. The model samples several answers 
 becomes training data. No reference answer exists anywhere in this process.
 
 Filters: ``verified`` (the task's verifier, if it reads no answer), ``cycle`` (the model maps its answer back; for tasks
-whose verifier computes the answer), and the control arms ``none`` (all) and ``random`` (answers of other problems).
+whose verifier computes the answer), ``feedback`` (the task's scratch run does not complain: a user's own tests), and the control arms ``none`` (all) and ``random`` (answers of other problems).
 
 Not here: training, and the decision whether it helped.
 """
@@ -39,7 +39,7 @@ PROBE_PROBLEMS = 8  # per cell: enough to tell rare from certain, not more
 TEMPERATURE = 0.7
 WIDTH = 0.22  # how far, in success rate, a cell may lie from the target before it gets little
 EASY_SHARE = 0.25  # of problems that all samples solved: they teach little but keep what is known
-FILTERS = ("verified", "cycle", "none", "random")
+FILTERS = ("verified", "cycle", "feedback", "none", "random")
 
 
 @dataclass
@@ -102,13 +102,27 @@ class Maker:
         self, problems: Sequence[Problem], outputs: Sequence[list[str]], seed: int, funnel: Funnel
     ) -> list[list[bool]]:
         """Which outputs the filter believes, ``[problem][sample]``."""
-        if self.filter == "cycle" or not self.task.intrinsic:
+        # The control arms probe by what the task allows; `verify` is asked only where it reads no answer.
+        how = self.filter if self.filter in ("cycle", "feedback") else self.task.filter
+        if how == "cycle":
             return self._cycle(problems, outputs, seed, funnel)
+        if how == "feedback":
+            return self._feedback(problems, outputs, funnel)
         believed = []
         for i, (problem, samples) in enumerate(zip(problems, outputs, strict=True)):
             scores = {text: self.task.verify(problem, text, derive_seed(seed, i)) for text in set(samples)}
             funnel.executed += sum(scores[text].executed for text in samples)
             believed.append([scores[text].correct for text in samples])
+        return believed
+
+    def _feedback(
+        self, problems: Sequence[Problem], outputs: Sequence[list[str]], funnel: Funnel
+    ) -> list[list[bool]]:
+        believed = []
+        for problem, samples in zip(problems, outputs, strict=True):
+            fine = {text: self.task.feedback(problem.prompt, text) is None for text in set(samples)}
+            funnel.executed += len(samples)
+            believed.append([fine[text] for text in samples])
         return believed
 
     def _cycle(

@@ -10,67 +10,14 @@ Not here: a subword tokenizer. A Hugging Face model brings its own (`TokenizerCo
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from evolvent.types import derive_seed
+from evolvent.models.codec_base import EOS, PAD, Codec, Encoded, draw_slots
+from evolvent.models.codec_python import PythonCodec
 
-PAD, EOS = 0, 1
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A prompt's ids and the slot table that its answer is read with (``{}`` for codecs that need none)."""
-
-    ids: list[int]
-    slots: dict[str, int]
-
-
-class Codec(Protocol):
-    """The contract: `decode(encode_answer(text, e), e)` equals `text` up to white space, or encoding raises."""
-
-    @property
-    def size(self) -> int:
-        """Vocabulary size."""
-        ...
-
-    @property
-    def eos(self) -> int:
-        """Id of the end mark."""
-        ...
-
-    @property
-    def pad(self) -> int:
-        """Id of the padding."""
-        ...
-
-    def encode(self, prompt: str, variant: int = 0) -> Encoded:
-        """A prompt's ids. `variant` > 0 gives another, equally valid encoding, for augmentation.
-
-        Raises:
-            ValueError: the prompt cannot be encoded (too many names, unknown characters).
-        """
-        ...
-
-    def encode_answer(self, answer: str, encoded: Encoded) -> list[int]:
-        """An answer's ids, end mark included.
-
-        Raises:
-            ValueError: the answer uses something that the prompt does not hold.
-        """
-        ...
-
-    def decode(self, ids: Sequence[int], encoded: Encoded) -> str:
-        """Ids up to the end mark as text."""
-        ...
-
-    def plain(self) -> dict[str, Any]:
-        """The codec as JSON, for `from_plain`."""
-        ...
-
+__all__ = ["EOS", "PAD", "CharCodec", "Codec", "Encoded", "PythonCodec", "SqlCodec", "TokenizerCodec", "from_plain"]
 
 MARKS = ("-- from", "-- to", "-- renamed", "-- migration", "->")
 PUNCTUATION = ("(", ")", ",", ";", ".", "=")
@@ -137,11 +84,7 @@ class SqlCodec:
         """A prompt's ids; each distinct name or literal gets a slot by a permutation drawn from the prompt's hash."""
         words = self._lex(prompt)
         names = list(dict.fromkeys(word for word in words if word not in self._ids))
-        if len(names) > self.num_slots:
-            raise ValueError(f"prompt: expected at most {self.num_slots} distinct names and literals, got {len(names)}")
-        order = list(range(self.num_slots))
-        random.Random(derive_seed("slots", prompt, variant)).shuffle(order)
-        slots = {name: self._first_slot + order[i] for i, name in enumerate(names)}
+        slots = draw_slots(names, self.num_slots, self._first_slot, prompt, variant)
         return Encoded([self._ids.get(word) or slots[word] for word in words], slots)
 
     def encode_answer(self, answer: str, encoded: Encoded) -> list[int]:
@@ -252,4 +195,6 @@ def from_plain(data: dict[str, Any]) -> Codec:
         return SqlCodec(int(data["num_slots"]))
     if data.get("kind") == "char":
         return CharCodec(str(data["alphabet"]))
-    raise ValueError(f"codec: expected kind sql or char, got {json.dumps(data)[:80]}")
+    if data.get("kind") == "python":
+        return PythonCodec([str(word) for word in data["words"]], int(data["num_slots"]))
+    raise ValueError(f"codec: expected kind sql, char or python, got {json.dumps(data)[:80]}")

@@ -23,7 +23,7 @@ def _label_and_learn(bench: Bench, target_rate: int, directive: Mapping[str, Any
     params = {
         "task": bench.settings.task,
         "scaffold": bench.scaffold,
-        "filter": "verified" if task.intrinsic else "cycle",
+        "filter": task.filter,
         "problems": build.problems,
         "samples": build.samples,
         "target_rate": target_rate,

@@ -11,7 +11,7 @@ from evolvent.tasks.base import Task
 __all__ = ["Task", "load"]
 
 CONTRACT = (
-    "skills", "axes", "max_output_tokens", "intrinsic", "generate", "challenge", "verify", "feedback", "advance",
+    "skills", "axes", "max_output_tokens", "filter", "generate", "challenge", "verify", "feedback", "advance", "revise",
     "inverse_prompt", "well_posed",
 )  # fmt: skip
 

@@ -11,9 +11,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from evolvent.types import Problem, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """An answer after its tests, for a program that tests and fixes.
+
+    Attributes:
+        answer: what the answer stands for, as an answer to the first prompt as well; ``""`` if it stands for nothing.
+        faults: how many of the stated tests fail, how many of those made up beside them; fewer is better, in that order.
+        prompt: asks to go on from this answer and tells a failure; ``None`` if nothing fails, or nothing can be told.
+    """
+
+    answer: str
+    faults: tuple[int, int]
+    prompt: str | None
 
 
 class Task(Protocol):
@@ -24,7 +40,8 @@ class Task(Protocol):
         skills: pooled skills; the plan names one as target and protects some.
         axes: difficulty axes that a challenger may set, each with its values from easy to hard; may be empty.
         max_output_tokens: room that an answer needs.
-        intrinsic: `verify` reads no answer, so that it may also filter self-made training data.
+        filter: which of `curate`'s filters may believe self-made answers: ``verified`` (only where `verify` reads no answer),
+            ``cycle`` (needs `inverse_prompt`) or ``feedback`` (what `feedback` does not complain of).
     """
 
     @property
@@ -48,8 +65,8 @@ class Task(Protocol):
         ...
 
     @property
-    def intrinsic(self) -> bool:
-        """`verify` reads no answer."""
+    def filter(self) -> str:
+        """Who believes self-made answers."""
         ...
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
@@ -72,6 +89,13 @@ class Task(Protocol):
         """One step of a stepwise program: what of `output` ran on a scratch copy, and the prompt of what is left.
 
         From prompt and output alone. ``("", None)`` for a task without steps, or when nothing ran.
+        """
+        ...
+
+    def revise(self, prompt: str, output: str) -> Revision | None:
+        """One round of a testing program: `output` after the prompt's own tests, from prompt and output alone.
+
+        ``None`` for a task without tests, or a prompt that is none of its own.
         """
         ...
 

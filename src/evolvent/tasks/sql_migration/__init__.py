@@ -31,7 +31,7 @@ class SqlMigration:
     skills: tuple[str, ...] = ("single", "multi")
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(AXES))
     max_output_tokens: int = 96
-    intrinsic: bool = True
+    filter: str = "verified"
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
         """`count` problems of ``single`` (one change) or ``multi`` (2-4 changes)."""
@@ -61,6 +61,9 @@ class SqlMigration:
     def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
         """Run what runs of `output` on a scratch copy of A; the rest of the way to B as a new prompt."""
         return progress.advance(prompt, output)
+
+    def revise(self, prompt: str, output: str) -> None:
+        """None: a prompt states no tests; `feedback` and `advance` say what runs."""
 
     def inverse_prompt(self, prompt: str, output: str) -> None:
         """None: a migration is verified by running it, no way back is needed."""

@@ -29,7 +29,7 @@ class Strings:
         function: one of `reference.FUNCTIONS`.
         short: longest string of skill ``short``.
         long: longest string of skill ``long``.
-        intrinsic: whether `verify` may filter self-made data: no, it computes the answer.
+        filter: `verify` computes the answer, so self-made data are believed by the cycle check.
     """
 
     function: str = "reverse"
@@ -38,7 +38,7 @@ class Strings:
     name: str = "strings"
     skills: tuple[str, ...] = ("short", "long")
     max_output_tokens: int = 24
-    intrinsic: bool = False
+    filter: str = "cycle"
     axes: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +78,9 @@ class Strings:
     def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
         """Nothing: a string is answered at once."""
         return "", None
+
+    def revise(self, prompt: str, output: str) -> None:
+        """None: there is nothing to test."""
 
     def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
         """For the cycle check: the prompt that asks for the way back, and what must come out."""

@@ -1,0 +1,126 @@
+"""Trains a seed model for `python_fix`: fair at one bug, poor at two, a beginner at writing.
+
+Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``. One
+core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and of whole
+functions. Every other repair tells a failed assert, as the testing program's later prompts do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import lzma
+import random
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from evolvent.models.codec import PythonCodec
+from evolvent.models.files import num_parameters, to_files
+from evolvent.models.sampler import sample
+from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.tasks.python_fix import PythonFix, generate, prompts
+from evolvent.tasks.python_fix.reference import reference
+from evolvent.train.batches import Example, Source, batches
+from evolvent.train.optimise import Schedule, optimise
+from evolvent.types import Problem, derive_seed
+
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "evolvent" / "data" / "python-seed"
+COUNTS = {"single": 8_000, "double": 1_200, "synthesis": 2_400}
+STEPS, TOKENS_PER_STEP, RATE = 4_500, 2_048, 3e-3
+SLOTS, COMMON = 48, 0.0005  # a word of the sentences is a token if it stands in more of them than this
+
+
+def gold(seed: int, share: float = 1.0) -> tuple[list[Example], list[str]]:
+    """The seed's own training examples, and the words that its codec knows."""
+    task, rng = PythonFix(), random.Random(derive_seed(seed, "python gold"))
+    examples, words, own = [], Counter[str](), set[str]()
+    for skill, count in COUNTS.items():
+        for problem in task.generate(skill, rng, round(count * share)):
+            asked = prompts.read(problem.prompt)
+            assert asked is not None
+            if asked.code is not None and rng.random() < 0.5:
+                asked = generate.tell_failure(asked)
+            examples.append(Example(asked.text(), reference(problem)))
+            names = identifiers(generate.truth(problem.given).source)
+            words.update(set(re.findall(r"\w+", asked.sentence[0])) - names)
+            if skill == "synthesis":  # names of locals are the sketch's own, and in no prompt
+                own |= names - set(re.findall(r"\w+", problem.prompt))
+    known = [word for word, count in words.items() if count > COMMON * len(examples) and not word.isdigit()]
+    return examples, sorted({*known, *own})
+
+
+def identifiers(source: str) -> set[str]:
+    """Names that a function gives or binds itself."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names | {n.arg for n in nodes if isinstance(n, ast.arg)} | {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+
+
+def evaluate(model: EvolventForCausalLM, codec: PythonCodec, count: int) -> dict[str, float]:
+    """Share solved by skill on problems of its own stream; for the log only."""
+    task = PythonFix()
+    result = {}
+    for skill in task.skills:
+        problems = task.generate(skill, random.Random(derive_seed("python evaluation", skill)), count)
+        out = sample(model, codec, [p.prompt for p in problems], max_new_tokens=task.max_output_tokens)
+        result[skill] = sum(_solves(task, p, t[0]) for p, t in zip(problems, out.outputs, strict=True)) / count
+    return result
+
+
+def _solves(task: PythonFix, problem: Problem, output: str) -> bool:
+    return output == reference(problem) or task.verify(problem, output, 1).correct
+
+
+def save(model: EvolventForCausalLM, codec: PythonCodec, folder: Path) -> None:
+    """Write the model's files."""
+    for name, data in to_files(model, codec).items():
+        (folder / name).write_bytes(data)
+
+
+def main() -> None:
+    """Train, report, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--share", type=float, default=1.0, help="of the gold set, for a trial")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    started = time.time()
+    examples, words = gold(arguments.seed, arguments.share)
+    codec = PythonCodec(words, SLOTS)
+    text = "".join(json.dumps({"prompt": e.prompt, "answer": e.answer}, ensure_ascii=False) + "\n" for e in examples)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "gold.jsonl.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+    config = EvolventConfig(
+        vocab_size=codec.size, hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256
+    )
+    model = EvolventForCausalLM(config)
+    made = f"{num_parameters(model)} parameters, {len(examples)} examples, {codec.size} tokens"
+    print(f"{made}, {time.time() - started:.0f} s", flush=True)
+
+    def report(step: int, loss: float) -> None:
+        if step % 100 == 0:
+            print(f"step {step} loss {loss:.4f} {time.time() - started:.0f} s", flush=True)
+        if step % 1000 == 0 and step:
+            model.eval()
+            print(f"step {step} {evaluate(model, codec, 100)}", flush=True)
+            save(model, codec, arguments.out)  # an interrupted training leaves its last report's weights
+            model.train()
+
+    stream = batches(
+        [Source("gold", examples, 1.0)], codec, arguments.steps, TOKENS_PER_STEP, arguments.seed, prompt_loss=True
+    )
+    optimise(model, stream, Schedule(steps=arguments.steps, learning_rate=RATE, warmup=100), report=report)
+    save(model, codec, arguments.out)
+    print(f"done {time.time() - started:.0f} s {evaluate(model, codec, 400)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
