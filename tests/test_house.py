@@ -21,7 +21,9 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Rooms and root modules by level (docs/design: "The house"); a module may import its own level and those below.
 LEVELS = {
     **dict.fromkeys(["__init__", "types", "errors"], 0),
-    **dict.fromkeys(["ledger", "sqlite", "store", "budget", "jobs", "sandbox", "registry", "plan", "inputs"], 1),
+    **dict.fromkeys(
+        ["ledger", "sqlite", "store", "budget", "jobs", "sandbox", "registry", "plan", "inputs", "precheck"], 1
+    ),
     **dict.fromkeys(["models", "tasks", "scaffold"], 2),
     **dict.fromkeys(["train", "curate", "observe", "judge", "propose", "archive", "memory", "goals"], 3),
     **dict.fromkeys(

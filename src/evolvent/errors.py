@@ -4,6 +4,7 @@
 
     EvolventError                     exit 1
     |- UsageError                     exit 2   bad input of a person: configuration, path, argument
+    |  `- ModelRefused                exit 2   a model's files break a rule of the pre-check; nothing was loaded
     |- CheckFailed                    exit 3   `check`, `audit`, `doctor` found something wrong
     |  `- LedgerCorrupt               exit 3   an event was edited, dropped, reordered or forged
     |- BudgetSpent                    exit 4   a limit was reached; names its owner and unit
@@ -33,6 +34,18 @@ class UsageError(EvolventError, ValueError):
     """A person gave something that cannot be used: name, expected, actual, remedy."""
 
     exit_code = 2
+
+
+class ModelRefused(UsageError):
+    """A model's files break a rule of the pre-check; none of them reached a loader. Of a candidate it is data.
+
+    Attributes:
+        kind: short machine-readable rule that was broken, such as ``overlap``, ``not_finite`` or ``bomb``.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 class CheckFailed(EvolventError):

@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import json
 import lzma
-import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from evolvent import precheck
 from evolvent.errors import UsageError
 from evolvent.plan import Settings
 
 SEEDS = ("sql-seed",)  # models shipped with the package, each a folder under data/
-MODEL_FILES = (
-    "model.safetensors", "config.json", "codec.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json",
-)  # fmt: skip
-
-
 XZ = b"\xfd7zXZ"  # what a compressed file begins with
 
 
@@ -49,43 +43,22 @@ def seed_files(model: str) -> dict[str, bytes]:
     """A model's files: one shipped with the package, or a local folder.
 
     Raises:
-        UsageError: no such folder, no safetensors in it, or a file that cannot be read.
+        ModelRefused: no safetensors in it, or a file breaks a rule of the pre-check.
+        UsageError: no such folder, or a file that cannot be read.
     """
     if model in SEEDS:
         shipped = resources.files("evolvent") / "data" / model
-        return {name: (shipped / name).read_bytes() for name in MODEL_FILES if (shipped / name).is_file()}
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"model: no folder {folder}; expected one of {', '.join(SEEDS)} or a local folder")
-    if not (folder / "model.safetensors").is_file():
-        hint = "pickled weights are never opened: save with safe_serialization=True"
-        raise UsageError(f"model: {folder} holds no model.safetensors; {hint}")
-    try:
-        return {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()}
-    except OSError as exc:
-        raise UsageError(f"model: {exc.filename}: cannot be read: {exc.strerror}") from None
+        return {name: (shipped / name).read_bytes() for name in precheck.FILES if (shipped / name).is_file()}
+    return precheck.read_folder(Path(model).expanduser())
 
 
 def num_parameters(files: Mapping[str, bytes]) -> int:
-    """Parameters by the safetensors header alone; no tensor is built here.
+    """Parameters by the safetensors header alone, after the pre-check; no tensor is built here.
 
     Raises:
-        UsageError: the header cannot be read, or the file is not as long as it says.
+        ModelRefused: a file breaks a rule of the pre-check.
     """
-    data = files["model.safetensors"]
-    start = 8 + int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(data[8:start])
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
-        total = sum(math.prod(int(side) for side in entry["shape"]) for entry in tensors)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as exc:
-        raise UsageError(f"model: model.safetensors is broken ({type(exc).__name__}); export it again") from None
-    if not tensors or len(data) != start + end:
-        raise UsageError(
-            f"model: model.safetensors has {len(data)} bytes, its header says {start + end}; copy it again"
-        )
-    return total
+    return precheck.check_files(files)
 
 
 def gold_bytes(settings: Settings, folder: Path) -> bytes:

@@ -11,7 +11,6 @@ is our code on our data; hostile code runs in `sandbox/`); several machines.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import queue
@@ -31,7 +30,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from evolvent.errors import JobFailed, StoreError, UsageError
+from evolvent.precheck import check_outputs
 from evolvent.registry import resolve
+from evolvent.sandbox.privileges import die_with, drop_capabilities
 from evolvent.store import Store, write_atomic
 from evolvent.types import Record, content_hash
 
@@ -45,7 +46,6 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 _STDERR_TAIL_BYTES = 2000
-_PR_SET_PDEATHSIG = 1
 _ATTEMPTS = 3
 
 
@@ -176,8 +176,8 @@ class JobEngine:
         """Run a job and wait for it; arguments as of `submit`.
 
         Raises:
-            JobFailed: it raised (`kind` is the exception's name), ``died``, ran into ``timeout``, or its result was no
-                dictionary of names to hashes in the store (``bad_outputs``).
+            JobFailed: it raised (`kind` is the exception's name), ``died``, ran into ``timeout``, its result was not
+                names to hashes in the store (``bad_outputs``), or a model breaks the pre-check (``model_refused``).
         """
         return self.submit(job, timeout_s).result()
 
@@ -242,6 +242,7 @@ class JobEngine:
         outputs = answer["outputs"]
         with contextlib.suppress(StoreError, TypeError, AttributeError):
             if all(self.store.complete(name) for name in outputs.values()):
+                check_outputs(self.store, outputs.values())
                 return outputs
         raise JobFailed("bad_outputs", f"{job.function}: expected names -> hashes in the store, got {outputs!r:.200}")
 
@@ -351,25 +352,18 @@ def work(descriptor: str, parent: str, root: str) -> None:
         parent: the parent's process id.
         root: the store's folder.
     """
-    _die_with(int(parent))
+    die_with(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(int(descriptor), False)
     conn: Connection[Any, Any] = Connection(int(descriptor))
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(conn, jobs), daemon=True).start()
     store = Store(Path(root))
+    drop_capabilities(Path(root))  # so that root's workers cannot read a folder that the judge's user keeps to itself
     while True:
         job = json.loads(jobs.get())
         _send(conn, {"began": True})
         _send(conn, _perform(store, job, lambda fields: _send(conn, {"report": fields})))
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel for a SIGKILL when the parent dies; elsewhere than on Linux the closed socket ends the worker."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(1)
 
 
 def _listen(conn: Connection[Any, Any], jobs: queue.SimpleQueue[bytes]) -> None:

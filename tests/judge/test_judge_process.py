@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
 from evolvent.judge import JudgeClient, Protected, Question, SealedQuestion, StandingQuestion
@@ -36,8 +38,9 @@ class World:
         self.store = Store(root / "store")
 
     def version(self, single: int, chain: int) -> dict[str, Any]:
-        weights = json.dumps({"single": single, "chain": chain}).encode()
-        model = self.store.put_tree({"levels.json": weights}, kind="model", meta={})
+        weights = save({"levels": np.array([single, chain], np.int32)})
+        files = {"model.safetensors": weights, "config.json": b'{"model_type": "toy"}'}
+        model = self.store.put_tree(files, kind="model", meta={})
         return Candidate(model=model, scaffold={"kind": "direct"}, genome="0" * 64).plain()
 
     def question(self, candidate: dict[str, Any], **changes: Any) -> Question:

@@ -1,12 +1,12 @@
-"""A rollout worker without a tensor library: a "model" is a JSON file of skill levels.
+"""A rollout worker without a tensor library: a "model" is one tensor of two skill levels.
 
 An output is "right" or "wrong"; which one is a fixed function of the prompt and the level, so two levels differ on few
 items, as two versions of one real model do. Level -1 dies, level -2 writes nonsense.
 """
 
 import hashlib
-import json
 import os
+import struct
 import sys
 
 from evolvent.sandbox import isolate, read_frame, read_json, write_json
@@ -28,9 +28,11 @@ def main() -> None:
     while (request := read_json(requests)) is not None:
         match request["op"]:
             case "load":
-                weights = read_frame(requests)  # the one file that a toy model has
+                files = {name: read_frame(requests) for name in request["files"]}
+                weights = files["model.safetensors"]
                 assert isinstance(weights, bytes)
-                models[request["handle"]] = json.loads(weights)
+                single, chain = struct.unpack("<2i", weights[-8:])
+                models[request["handle"]] = {"single": single, "chain": chain}
                 write_json(answers, {"ok": True})
             case "rollout":
                 levels = models[request["handle"]]

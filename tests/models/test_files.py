@@ -19,9 +19,10 @@ from transformers import (
 
 from evolvent.errors import UsageError
 from evolvent.models.codec import CharCodec, SqlCodec, TokenizerCodec
-from evolvent.models.files import from_files, num_parameters, read_folder, to_files, tokenizer_files
+from evolvent.models.files import from_files, num_parameters, to_files, tokenizer_files
 from evolvent.models.sampler import sample
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.precheck import read_folder
 
 TOKENS = torch.tensor([[4, 5, 6, 7]])
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolvent.models.codec import CharCodec, Codec
-from evolvent.models.files import from_files, read_folder
+from evolvent.models.files import from_files
 from evolvent.models.sampler import sample
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.precheck import read_folder
 from evolvent.tasks.strings import Strings
 
 CODEC = CharCodec("abcdefgh>")

@@ -225,7 +225,7 @@ class _Walk:
             Candidate(**opened["question"]["candidate"]).hash == verdict["candidate"], f"{where}: of another candidate"
         )
         expect(sum(proof["items"].values()) <= opened["question"]["max_items"], f"{where}: more items than allowed")
-        if verdict["reason"].startswith(("sandbox_failed", "isolation:")):
+        if verdict["reason"].startswith(("sandbox_failed", "model_refused", "judge_failed", "isolation:")):
             expect(verdict["decision"] == "abstain", f"{where}: {verdict['reason']} must be no answer")
             return
         expect(verdict["isolation"] == "kernel", f"{where}: decided without isolation")

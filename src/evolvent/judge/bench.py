@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolvent.errors import SandboxError
+from evolvent.precheck import read_artifact
 from evolvent.sandbox import IsolatedProcess
 from evolvent.store import Store
 from evolvent.types import Problem, Score, canonical_json, content_hash, derive_seed
@@ -149,6 +150,7 @@ class Bench:
             max_new_tokens: limit of each output.
 
         Raises:
+            ModelRefused: the model's files break the pre-check; no byte of them reached the worker.
             SandboxError: the worker failed twice.
             StoreError: the model is missing or altered.
         """
@@ -214,7 +216,7 @@ class Bench:
     def _on_model(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
         self._started()
         if model not in self._loaded:
-            files = self._store.read_tree(model)
+            files = read_artifact(self._store, model)
             sizes = {name: len(data) for name, data in files.items()}
             self._ask({"op": "load", "handle": model, "files": sizes}, list(files.values()))
             self._loaded.add(model)
@@ -281,6 +283,7 @@ class TwinBench:
         """Which of the block's items the version solves. A version is run once per block.
 
         Raises:
+            ModelRefused: the model's files break the pre-check; no byte of them reached a worker.
             SandboxError: a worker failed twice.
             StoreError: the model is missing or altered.
         """

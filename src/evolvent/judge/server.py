@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolvent import tasks
-from evolvent.errors import EvolventError, SandboxError, UnsafeError, UsageError
+from evolvent.errors import EvolventError, ModelRefused, SandboxError, UnsafeError, UsageError
 from evolvent.judge.bench import Bench, Block, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import Gate, Pair, PairedGate, Stage, items_used, standing_stages
@@ -124,6 +124,8 @@ class JudgeServer:
         if isolation == KERNEL:
             try:
                 decision, reason, stages = self._rule(question, draws)
+            except ModelRefused as exc:
+                decision, reason, error = Decision.ABSTAIN, "model_refused", exc.kind
             except SandboxError as exc:
                 # The slot is finished by this: a candidate that fells its worker gets no second try.
                 decision, reason, error = Decision.ABSTAIN, "sandbox_failed", type(exc).__name__
