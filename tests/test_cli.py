@@ -24,9 +24,9 @@ from evolvent.ledger import Ledger
 from evolvent.run import JUDGE, LEDGER
 from run_on_disk import RunOnDisk
 
-HEAVY = ("torch", "transformers", "sqlalchemy", "pydantic", "scipy", "numpy", "jinja2", "rich", "yaml")
+HEAVY = ("torch", "transformers", "sqlalchemy", "cryptography", "pydantic", "scipy", "numpy", "jinja2", "rich", "yaml")
 OPTIONS = {
-    "audit": ["--dir", "--json"],
+    "audit": ["--dir", "--json", "--witness"],
     "check": ["--dir", "--json"],
     "demo": ["--dir", "--fresh", "--json", "--seed", "--turns"],
     "diagnose": ["--dir", "--json"],
@@ -121,7 +121,8 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
     text = (tmp_path / "a" / plan.CONFIG_NAME).read_text()
     settings = plan.load(tmp_path / "a" / plan.CONFIG_NAME)
     assert (settings.task, settings.model, settings.plan.target) == ("sql_migration", "sql-seed", "multi")
-    assert yaml.safe_load(text) == settings.model_dump()
+    places = {"witness": [], "signing_key": ""}  # no part of what the run is: left out of the resolved settings
+    assert yaml.safe_load(text) == {**settings.model_dump(), **places}
     keys = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#") and "#" not in line]
     assert {line.strip().split(":")[0] for line in keys} == {
         "goal",

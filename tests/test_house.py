@@ -24,11 +24,15 @@ LEVELS = {
     **dict.fromkeys(
         ["ledger", "sqlite", "store", "budget", "jobs", "sandbox", "registry", "plan", "inputs", "precheck"], 1
     ),
+    **dict.fromkeys(["environment", "merkle", "signing", "witness"], 1),
     **dict.fromkeys(["models", "tasks", "scaffold"], 2),
     **dict.fromkeys(["train", "curate", "observe", "judge", "propose", "archive", "memory", "goals"], 3),
     **dict.fromkeys(
         [
             "operators",
+            "building",
+            "rebuild",
+            "statement",
             "versions",
             "state",
             "asking",

@@ -21,6 +21,7 @@ import toy_world
 from evolvent import plan, standing
 from evolvent.budget import Budget
 from evolvent.errors import BudgetSpent, EvolventError, JobFailed, UsageError
+from evolvent.jobs import Job
 from evolvent.judge import client
 from evolvent.judge.bench import ItemSource
 from evolvent.ledger import Ledger
@@ -382,8 +383,8 @@ class Inflate:
     spec: OperatorSpec = NULL
 
     def build(self, bench: Bench) -> Built:
-        files = bench.store.read_tree(bench.model)
-        model = bench.store.put_tree(files, "model", {"parameters": 1_000_000})
+        job = Job(function="toy_world:bloat", inputs={"model": bench.model})
+        model = bench.run(job).outputs["model"]
         return Built(model=model, scaffold=bench.scaffold, policy=bench.policy)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from evolvent import plan
 from evolvent.errors import BudgetSpent, JobFailed
+from evolvent.jobs import Job, JobResult
 from evolvent.judge.questions import Question, StandingQuestion
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop
@@ -40,9 +40,21 @@ class Change:
     def build(self, bench: Bench) -> Built:
         if 0 < bench.allowance.get("tokens", self.cost) < self.cost:
             raise JobFailed("over_budget", "more is wanted", tokens=bench.allowance["tokens"])
-        weights = f"{self.spec.name} {bench.proposal.turn}".encode()
-        model = bench.store.put_tree({"weights": weights}, "model", {"parameters": 10})
+        job = Job(function="toy:train", params={"name": self.spec.name, "turn": bench.proposal.turn})
+        model = bench.run(job).outputs["model"]
         return Built(model=model, scaffold={"kind": "direct"}, policy={}, flops=self.cost, tokens=self.cost)
+
+
+class Engine:
+    """Does the one job at once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def run(self, job: Job, timeout_s: float | None = None) -> JobResult:
+        weights = f"{job.params['name']} {job.params['turn']}".encode()
+        model = self.store.put_tree({"weights": weights}, "model", {"parameters": 10})
+        return JobResult(outputs={"model": model}, seconds_ms=0, cpu_ms=0, cached=False)
 
 
 class Dev:
@@ -115,7 +127,7 @@ def session(
         for event in ledger.events():
             state.apply(event)
         loop = Loop(
-            ledger=ledger, store=store, engine=SimpleNamespace(run=print), judge=Judge(alarm, taken),  # type: ignore[arg-type]
+            ledger=ledger, store=store, engine=Engine(store), judge=Judge(alarm, taken),  # type: ignore[arg-type]
             settings=settings, operators={"paid": Change("paid", COST["build"]), "free": Change("free", 0)},
             proposer=InTurn(), state=state, gold="", dev=Dev(store), max_new_tokens=5,  # type: ignore[arg-type]
             on_event=watch,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import evolvent
+from evolvent.jobs import JobContext
 from evolvent.ledger import Ledger
 from evolvent.plan import CONFIG_NAME
 from evolvent.run import LEDGER, Run
@@ -109,6 +110,12 @@ def start(folder: Path, turns: int = TURNS, kill_after: int = 0) -> subprocess.P
     env = {**os.environ, "PYTHONPATH": str(Path(evolvent.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     argv = [sys.executable, __file__, str(folder), str(turns), str(kill_after)]
     return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL)
+
+
+def bloat(ctx: JobContext) -> dict[str, str]:
+    """A job: the same weights, said to be many more."""
+    files = ctx.store.read_tree(ctx.inputs["model"])
+    return {"model": ctx.store.put_tree(files, "model", {"parameters": 1_000_000})}
 
 
 def main() -> None:

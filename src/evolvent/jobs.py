@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
+from evolvent.environment import environment
 from evolvent.errors import JobFailed, StoreError, UsageError
 from evolvent.precheck import check_outputs
 from evolvent.registry import resolve
@@ -212,7 +213,7 @@ class JobEngine:
         outputs = self._checked(job, answer)
         times = {"seconds_ms": round((time.monotonic() - start) * 1000), "cpu_ms": int(answer["cpu_ms"])}
         record = {"job": {**job.plain(), "code": JOB_VERSION}, "outputs": outputs, **times}
-        write_atomic(self._cache_file(key), json.dumps(record, sort_keys=True).encode())
+        write_atomic(self._cache_file(key), json.dumps({**record, "environment": environment(self._threads)}).encode())
         return JobResult(outputs=outputs, cached=False, **times)
 
     def _call(self, job: Job, deadline_s: float) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from evolvent import goals, standing, versions
 from evolvent.asking import promotion_question
 from evolvent.budget import Budget, allowance
+from evolvent.building import carry_out
 from evolvent.dev import DevSet, worth_judging
 from evolvent.errors import BudgetSpent, JobFailed, LedgerCorrupt
 from evolvent.jobs import JobEngine
@@ -272,7 +273,7 @@ class Loop:
             allowance=plan["allowance"],
         )
         try:
-            made: Built | JobFailed = self.operators[proposal.operator].build(bench)
+            made: Built | JobFailed = carry_out(self.operators[proposal.operator], bench)
         except JobFailed as exc:
             made = exc
         return made, int(1000 * (time.monotonic() - started))

@@ -174,6 +174,13 @@ class Settings(_Strict):
     workers: int = Field(default=2, ge=1, le=256)
     threads: int = Field(default=1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
     proposer: Literal["bandit", "random"] = "bandit"
+    # Where the record is copied to is no part of what the run is: it may change, and no event depends on it.
+    witness: list[str] = Field(
+        default=[], exclude=True, description="folders that get a copy of each signed head; may be changed at any time"
+    )
+    signing_key: str = Field(
+        default="", exclude=True, description="PEM file of an Ed25519 key; empty for the run's own signing/key.pem"
+    )
 
     @property
     def run_id(self) -> str:

@@ -1,7 +1,7 @@
 """A run: a folder with settings, ledger, store and judge, and what people do with it.
 
-``<folder>/evolvent.yaml ledger.sqlite store/ judge/``. `evolvent init` writes the settings, `Run.open` finds them; the
-command line does nothing that Python cannot. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
+``<folder>/evolvent.yaml ledger.sqlite store/ judge/ signing/``. `evolvent init` writes the settings, `Run.open` finds
+them; the command line does nothing that Python cannot. Acting commands (`go`, `promote`, `rollback`, `report`) hold the
 controller's token; reading ones do not.
 
 Not here: the turn (`loop.py`), how things look (`report/`, `cli.py`).
@@ -31,11 +31,14 @@ from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
 from evolvent.scaffold import programs
+from evolvent.signing import Signer
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome, Goal
+from evolvent.witness import Notary
 
-LEDGER, STORE, JUDGE, TASKS = "ledger.sqlite", "store", "judge", "tasks"
+LEDGER, STORE, JUDGE, TASKS, SIGNING = "ledger.sqlite", "store", "judge", "tasks", "signing"
+SIGNED_AFTER = frozenset({"turn.ended", "promoted", "rolled_back", "reported", "run.stopped"})
 Watch = Callable[[Event], None]
 Stage = Callable[[str, Payload], None]
 
@@ -176,6 +179,8 @@ class Run:
         try:
             with ledger, engine, judge:
                 ledger.acquire()
+                notary = self.notary(ledger)
+                self._missed(notary.publish(must=True), on_stage)
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,
@@ -188,13 +193,39 @@ class Run:
                     gold=self._gold(),
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=tuple(task.skills)),
                     max_new_tokens=task.max_output_tokens,
-                    on_event=on_event,
+                    on_event=self._signing(notary, on_event, on_stage),
                     on_stage=on_stage,
                 )
                 self._begin(loop, judge, memory)
                 yield loop
         finally:
             judge.close()
+
+    @property
+    def witnesses(self) -> list[Path]:
+        """Folders that are told of each signed head; relative ones start at the run's own."""
+        return [self.folder / Path(place).expanduser() for place in self.settings.witness]
+
+    def notary(self, ledger: Ledger) -> Notary:
+        """Who signs the heads of this run, with the key that the settings name or one of its own."""
+        own, named = self.folder / SIGNING, self.settings.signing_key
+        signer = Signer.read(self.folder / named) if named else Signer.own(own / "key.pem")
+        return Notary(ledger, signer, own, self.witnesses)
+
+    def _signing(self, notary: Notary, on_event: Watch, on_stage: Stage) -> Watch:
+        """`on_event`, and a signed head where one is due: after what counts, and before anything is promoted."""
+
+        def told(event: Event) -> None:
+            on_event(event)
+            accepted = event.kind == "verdict" and event.payload["verdict"]["decision"] == "accept"
+            if accepted or event.kind in SIGNED_AFTER:
+                self._missed(notary.publish(must=accepted), on_stage)
+
+        return told
+
+    def _missed(self, failed: list[str], on_stage: Stage) -> None:
+        if failed:
+            on_stage("witness", {"failed": failed})
 
     def promote(self, version: str, *, by: str, reason: str, on_event: Watch = lambda event: None) -> None:
         """Make a version champion by a person's word, whatever the judge said. Recorded as forced.
@@ -216,8 +247,11 @@ class Run:
                 "objection": said.payload["verdict"]["reason"] if said else "", "candidate": built["candidate"],
                 "policy": built["policy"], "evidence": said.payload["verdict"]["evidence"] if said else "",
             }  # fmt: skip
+            notary = self.notary(ledger)
+            notary.publish(must=True)
             key = f"forced/{ledger.head()[0]}"
             on_event(ledger.append("promoted", payload, actor="human", key=key))
+            notary.publish()
 
     def rollback(
         self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None
@@ -247,6 +281,7 @@ class Run:
             certified = certified_after(changes, leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
             on_event(ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}"))
+            self.notary(ledger).publish()
             return name
 
     def seal(self, loop: Loop, judge: Any, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:

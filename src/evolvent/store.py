@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -222,6 +222,29 @@ def write_atomic(path: Path, data: bytes) -> None:
             Path(text).replace(path)
         finally:
             Path(text).unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as exc:
+        raise _store_error(exc, f"writing {path}") from exc
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Write a file that is not there, readable by its owner alone; of several writers one wins, durably.
+
+    Raises:
+        StoreError: the disk is full or cannot be written.
+    """
+    try:
+        handle, text = tempfile.mkstemp(dir=path.parent)  # mode 0600
+        temporary = Path(text)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(temporary, path)  # unlike a rename, never replaces what is already there
+        finally:
+            temporary.unlink()
         _sync_folder(path.parent)
     except OSError as exc:
         raise _store_error(exc, f"writing {path}") from exc

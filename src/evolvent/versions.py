@@ -36,6 +36,7 @@ def described(proposal: Proposal, made: Built, base: str, parent_genome: str, st
         "policy": made.policy,
         "parent": proposal.parent,
         "data": made.data,
+        "jobs": list(made.jobs),
         "funnel": made.funnel,
         "stats": made.stats,
         "parameters": int(store.get_manifest(made.model)["meta"]["parameters"]),

@@ -5,10 +5,10 @@ and from the formulas alone (`recompute.py`).
 
 Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each
 question before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts;
-promotions and rollbacks grounded in a verdict, or named as forced.
+promotions and rollbacks grounded in a verdict, or named as forced; signed heads, here and at witnesses (`heads.py`).
 
 Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a
-ledger that was rewritten as a whole (compare its head with a copy kept elsewhere).
+ledger that was rewritten as a whole, where no witness was told of it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from evolvent.audit.heads import check_heads
 from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import Ledger
@@ -66,13 +67,17 @@ class Findings:
         return holds
 
 
-def audit(ledger: Ledger, store: Store, judge_folder: Path) -> Findings:
+def audit(
+    ledger: Ledger, store: Store, judge_folder: Path, signing: Path | None = None, witnesses: Sequence[Path] = ()
+) -> Findings:
     """Check a run. Reads everything, changes nothing.
 
     Args:
         ledger: the run's ledger.
         store: its artifacts.
         judge_folder: holds ``evidence/<hash>.json``.
+        signing: the run's own signed heads and statements; ``None`` looks at neither.
+        witnesses: folders elsewhere that were told of its heads.
     """
     findings = Findings()
     try:
@@ -81,11 +86,15 @@ def audit(ledger: Ledger, store: Store, judge_folder: Path) -> Findings:
         findings.wrong.append(str(exc))
         return findings  # what is read from a broken chain proves nothing
     walk = _Walk(findings, judge_folder / "evidence")
+    chain: list[str] = []
     for event in ledger.events():
+        chain.append(event.chain_hash)
         walk.take(event)
         findings.wrong.extend(walk.versions_named_wrongly(event))
     for name in sorted(walk.artifacts):
         _check_artifact(findings, store, name)
+    if signing is not None:
+        check_heads(findings, ledger.run, chain, signing, witnesses)
     return findings
 
 

@@ -1,6 +1,6 @@
 """The commands by name, and what becomes of an error or of Ctrl-C.
 
-Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py`).
+Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py`, `again.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, begin, checks, reading
+from evolvent.cli import acting, again, begin, checks, reading
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "status": reading.status,
     "log": reading.log,
     "show": reading.show_one,
+    "rebuild": again.rebuild,
     "diff": reading.diff,
     "lineage": reading.lineage,
     "diagnose": reading.diagnose,

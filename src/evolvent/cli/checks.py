@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from evolvent.cli.base import HERE, AsJson, Dir, Told, emit, show
 from evolvent.errors import CheckFailed, EvolventError, UsageError
@@ -109,11 +111,17 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     report.close("check", as_json, forecast=[row.plain() for row in rows])
 
 
-def audit(folder: Dir = HERE, as_json: AsJson = False) -> None:
-    """Verify the chain, the artifacts, the evidence and each verdict again, by code of its own."""
+def audit(
+    folder: Dir = HERE,
+    witness: Annotated[
+        list[Path] | None, typer.Option("--witness", help="Folder that was told of its heads; may be given again.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify the chain, the artifacts, the evidence and each verdict again, by code of its own; and signed heads."""
     from evolvent.cli.publish import audited
 
-    findings = audited(folder)
+    findings = audited(folder, witness or [])
     if as_json:
         emit({"ok": not findings.wrong, "checked": findings.counts, "wrong": findings.wrong, "notes": findings.notes})
     else:

@@ -92,6 +92,8 @@ class Live:
 
     def on_stage(self, stage: str, fields: Mapping[str, Any]) -> None:
         """Show what is going on."""
+        if stage == "witness":
+            return self._console.print(*fields["failed"], sep="\n", soft_wrap=True) if not self._as_json else None
         self._stage = _STAGES.get(stage, stage)
         if stage == "judging":
             counts = fields.get("items", {})

@@ -5,6 +5,7 @@ Not here: how the page looks (`report/`), what the audit checks (`audit/`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,16 @@ __all__ = ["REPORT", "audited", "gain_row", "write_report"]
 REPORT = "report.html"
 
 
-def audited(folder: Path) -> Findings:
-    """Everything that the audit finds."""
+def audited(folder: Path, witnesses: Sequence[Path] = ()) -> Findings:
+    """Everything that the audit finds; `witnesses` count besides those of the settings that can be reached."""
     from evolvent.audit import audit
-    from evolvent.run import JUDGE
+    from evolvent.run import JUDGE, SIGNING
 
     with opened(folder) as (run, ledger):
-        return audit(ledger, run.store, folder / JUDGE)
+        known = [place for place in run.witnesses if place.is_dir() and place not in witnesses]
+        findings = audit(ledger, run.store, folder / JUDGE, folder / SIGNING, [*witnesses, *known])
+        findings.notes += [f"witness {place}: cannot be reached" for place in run.witnesses if not place.is_dir()]
+        return findings
 
 
 def write_report(folder: Path, out: Path, findings: Findings) -> Story:

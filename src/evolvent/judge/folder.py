@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from evolvent.errors import GateRefused, SandboxError, StoreError, UsageError
-from evolvent.store import write_atomic
+from evolvent.store import write_atomic, write_once
 from evolvent.types import canonical_json, sha256_hex
 
 __all__ = ["JudgeFolder"]
@@ -55,7 +53,7 @@ class JudgeFolder:
         """
         path = self.root / "places" / place
         if not path.exists():
-            _write_once(path, question_key.encode())
+            write_once(path, question_key.encode())
         if path.read_text(encoding="ascii") != question_key:
             raise GateRefused(
                 f"judge: {place} was opened for another question; each question takes a place of its own, "
@@ -102,30 +100,10 @@ class JudgeFolder:
     def _own_secret(self) -> bytes:
         path = self.root / "secret"
         if not path.exists():
-            _write_once(path, os.urandom(_SECRET_BYTES))
+            write_once(path, os.urandom(_SECRET_BYTES))
         if path.stat().st_mode & 0o077:
             raise SandboxError(f"{path} can be read by others; chmod 600 it, and start a new run if it was seen")
         secret = path.read_bytes()
         if len(secret) != _SECRET_BYTES:
             raise SandboxError(f"{path}: expected {_SECRET_BYTES} bytes, got {len(secret)}; start a new run")
         return secret
-
-
-def _write_once(path: Path, data: bytes) -> None:
-    """Write a file that is not there, readable by its owner alone; of several writers one wins, durably."""
-    handle, text = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    temporary = Path(text)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(temporary, path)  # unlike a rename, never replaces what is already there
-    finally:
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

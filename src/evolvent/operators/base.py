@@ -62,6 +62,7 @@ class Built:
         flops: operations spent.
         tokens: tokens read, written and trained on.
         stats: what else is worth recording.
+        jobs: the jobs that made it, in their order, with what each gave; filled in by `carry_out`.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Built:
     flops: int = 0
     tokens: int = 0
     stats: dict[str, Any] = field(default_factory=dict)
+    jobs: tuple[dict[str, Any], ...] = ()
 
 
 class Operator(Protocol):
