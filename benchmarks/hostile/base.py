@@ -109,24 +109,22 @@ def tried(attacks: Sequence[Attack], variants: int, seed: int) -> Record:
             for what in ground.arrived():
                 tally.add(Ending(Found.ESCAPED, f"seen from outside: {what}"))
             found[attack.name] = {"trust": attack.trust, "counts": tally.counts, "examples": tally.examples}
-    controls = {attack.name: list(attack.control()) for attack in attacks if attack.control is not None}
-    for name, worked in in_box(controls).items():
-        found[name]["control"] = worked
+    for attack in attacks:
+        if attack.control is not None:
+            found[attack.name]["control"] = in_box(attack.control())
     return found
 
 
-def in_box(controls: dict[str, list[tuple[str, Json]]]) -> dict[str, bool]:
-    """By class, whether one of its attempts at least reaches its goal in the box.
+def in_box(attempts: Sequence[tuple[str, Json]]) -> bool:
+    """Whether one of the attempts at least reaches its goal in a box of its own.
 
     Raises:
         RuntimeError: the box itself did not come up.
     """
-    if not any(controls.values()):
-        return {}
     source = str(Path(evolvent.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(_BOX), source],
-        input=json.dumps(controls).encode(),
+        input=json.dumps(attempts).encode(),
         capture_output=True,
         env={},
         cwd="/",
@@ -135,7 +133,7 @@ def in_box(controls: dict[str, list[tuple[str, Json]]]) -> dict[str, bool]:
     )
     if done.returncode != 0:
         raise RuntimeError(f"the box did not come up: {done.stderr.decode(errors='replace')[-800:]}")
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) is True
 
 
 class Field:

@@ -45,7 +45,11 @@ def f(T):
         return ["done", act(T) is True, ""]
     except OSError as exc:
         return ["errno", exc.errno or 0, str(exc)[:120]]
+    except MemoryError:
+        return ["errno", errno.ENOMEM, ""]
     except BaseException as exc:
+        if isinstance(exc, ValueError) and "maximum limit" in str(exc):
+            return ["errno", errno.EPERM, str(exc)]  # how Python says that setrlimit was refused
         return ["broke", 0, type(exc).__name__ + ": " + str(exc)[:120]]
 
 def act(T):
