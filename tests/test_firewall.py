@@ -23,6 +23,7 @@ JUDGES_WORDS = re.compile(r"\b(gate|sealed|evidence|secret|judge)\b")
 READERS = {
     "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`filter` is cycle)",
     "scripts/train_seed.py": "trains the seed, the only labels that there ever are",
+    "scripts/train_python_seed.py": "the same for `python_fix`",
     "benchmarks/length.py": "labelled base data and the declared oracle arm",
     "benchmarks/recursion.py": "labelled base data of its tiny seeds",
     "benchmarks/selfimprove.py": "the declared oracle arm",

@@ -95,5 +95,5 @@ def test_a_codec_comes_back_from_its_plain_form(codec: SqlCodec | CharCodec) -> 
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(ValueError, match="expected kind sql or char"):
+    with pytest.raises(ValueError, match="expected kind sql, char or python"):
         from_plain({"kind": "bytes"})

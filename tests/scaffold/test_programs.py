@@ -44,7 +44,11 @@ def advances(prompt: str, output: str) -> tuple[str, str | None]:
     return output, str(left) if left else None
 
 
-TOOLS = Tools(complains, advances)
+def revises(prompt: str, output: str) -> None:
+    """A task without tests."""
+
+
+TOOLS = Tools(complains, advances, revises)
 
 
 def test_direct_is_one_greedy_answer() -> None:

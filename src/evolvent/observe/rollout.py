@@ -48,4 +48,4 @@ def rollout(
             seed=seed,
         )
 
-    return programs.run(scaffold, generate, Tools(task.feedback, task.advance), prompts, seed, explore)
+    return programs.run(scaffold, generate, Tools(task.feedback, task.advance, task.revise), prompts, seed, explore)

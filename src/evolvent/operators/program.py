@@ -29,3 +29,24 @@ class Scaffold:
         scaffold = {"kind": kind, "answers": programs.EQUAL_ANSWERS[kind]}
         programs.check(scaffold)
         return Built(model=bench.model, scaffold=scaffold, policy=bench.policy)
+
+
+TESTING = OperatorSpec(
+    name="testing",
+    summary="answer, run the prompt's own tests, read the failure, fix",
+    prior_points=10.0,
+    relative_cost=0.1,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Testing:
+    """Swap the scaffold for the testing program; for tasks whose prompts state tests (`Task.revise`)."""
+
+    spec: OperatorSpec = TESTING
+
+    def build(self, bench: Bench) -> Built:
+        """No job: the version is the parent's weights under another program."""
+        scaffold = {"kind": "revise", "answers": programs.REVISE_ANSWERS}
+        programs.check(scaffold)
+        return Built(model=bench.model, scaffold=scaffold, policy=bench.policy)

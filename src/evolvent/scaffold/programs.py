@@ -1,9 +1,10 @@
-"""Four programs, three of which may spend the same.
+"""Five programs, three of which may spend the same.
 
 A scaffold is plain data in the genome, such as ``{"kind": "direct"}`` or ``{"kind": "vote", "answers": 4}``; `answers`
 bounds what one problem may cost. ``vote`` samples all and takes the most frequent; ``retry`` runs the greedy answer
 against a scratch copy of what the prompt states, and tries again while the engine complains; ``stepwise`` runs what
-runs of an answer on the scratch copy and asks again for what is left. No program sees a verifier, a probe or an answer.
+runs of an answer on the scratch copy and asks again for what is left; ``revise`` tests an attempt, reads the failure and asks
+for a fix of it, for tasks whose prompts state tests. No program sees a verifier, a probe or an answer.
 
 Not here: sampling (`models/`), verification (`tasks/`).
 """
@@ -17,10 +18,11 @@ from typing import Any, Protocol
 
 from evolvent.types import derive_seed
 
-KINDS = ("direct", "vote", "retry", "stepwise")
+KINDS = ("direct", "vote", "retry", "stepwise", "revise")
 # Bounds under which the three cost about the same tokens, 2.8 to 3.0 times a direct answer, where they have work to do
 # (`multi` of sql_migration under the shipped seed; benchmarks/programs.py).
 EQUAL_ANSWERS = {"vote": 12, "retry": 8, "stepwise": 4}
+REVISE_ANSWERS = 6  # where a task has tests; what that costs beside the others: benchmarks/python_fix.py
 TEMPERATURE = 0.6
 
 
@@ -43,9 +45,34 @@ class Generated(Protocol):
         ...
 
 
+class Revised(Protocol):
+    """An answer after its tests; `tasks.base.Revision` says what the fields mean."""
+
+    @property
+    def whole(self) -> str:
+        """The answer in a form that answers the first prompt too; ``""`` if it stands for nothing."""
+        ...
+
+    @property
+    def brief(self) -> str:
+        """The answer in its shortest form."""
+        ...
+
+    @property
+    def faults(self) -> tuple[int, int]:
+        """Tests that fail, stated and made up."""
+        ...
+
+    @property
+    def prompt(self) -> str | None:
+        """Asks to go on from here."""
+        ...
+
+
 Generate = Callable[[Sequence[str], int, float, int], Generated]
 Feedback = Callable[[str, str], str | None]
 Advance = Callable[[str, str], tuple[str, str | None]]
+Revise = Callable[[str, str], Revised | None]
 
 
 Step = tuple[str, str]
@@ -89,10 +116,12 @@ class Tools:
     Attributes:
         feedback: a scratch run's complaint, or ``None``.
         advance: what of an output ran on a scratch copy, and the prompt of what is left.
+        revise: an output after the prompt's own tests; ``None`` where there are none.
     """
 
     feedback: Feedback
     advance: Advance
+    revise: Revise
 
 
 def run(
@@ -113,6 +142,8 @@ def run(
         return _vote(generate, prompts, int(scaffold["answers"]), seed)
     if scaffold["kind"] == "stepwise":
         return _stepwise(generate, tools.advance, prompts, int(scaffold["answers"]), seed, explore)
+    if scaffold["kind"] == "revise":
+        return _revise(generate, tools.revise, prompts, int(scaffold["answers"]), seed, explore)
     out = generate(prompts, 1, explore, seed)
     outputs, tokens = [samples[0] for samples in out.outputs], out.tokens_read + out.tokens_written
     if scaffold["kind"] == "retry":
@@ -171,4 +202,64 @@ def _stepwise(
         if not now:
             break
     outputs = ["\n".join(kept for _, kept in made) or first[i] for i, made in enumerate(steps)]
+    return Answered(outputs, tokens, steps)
+
+
+@dataclass
+class _Attempts:
+    """The work on one prompt: the best answer so far, and how it came about."""
+
+    first: str
+    best: Revised | None
+    fixes: list[Step]
+    stuck: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Nothing fails, or nothing can be tested."""
+        return self.best is None or self.best.faults == (0, 0)
+
+    def ask(self, prompt: str) -> str:
+        """What to ask next: for a fix of the best answer; every other time that this led nowhere, afresh."""
+        told = self.best.prompt if self.best else None
+        return prompt if told is None or self.stuck % 2 else told
+
+    def take(self, asked: str, output: str, revised: Revised | None) -> None:
+        """Keep an answer with fewer faults than the best; the fix that led there is worth learning."""
+        if self.best is None or revised is None or not revised.whole or revised.faults >= self.best.faults:
+            self.stuck += 1
+            return
+        self.fixes.append((asked, output))
+        self.best, self.stuck = revised, 0
+
+
+def _revise(
+    generate: Generate, revise: Revise, prompts: Sequence[str], answers: int, seed: int, explore: float
+) -> Answered:
+    """Attempt, test, read the failure, fix; the attempt with the fewest faults is the answer.
+
+    A fix is first asked for greedily, then by sampling. What is learned from are the fixes, each with the failed attempt and
+    its failure in the prompt, and the first prompt with the answer that came out in the end; never the failed attempt.
+    """
+    out = generate(prompts, 1, explore, seed)
+    tokens = out.tokens_read + out.tokens_written
+    work = [_Attempts(texts[0], revise(p, texts[0]), []) for p, texts in zip(prompts, out.outputs, strict=True)]
+    for number in range(1, answers):
+        going = [i for i, attempts in enumerate(work) if not attempts.done]
+        for group, temperature in (
+            ([i for i in going if not work[i].stuck], explore),
+            ([i for i in going if work[i].stuck], max(explore, TEMPERATURE)),
+        ):
+            if not group:
+                continue
+            asked = [work[i].ask(prompts[i]) for i in group]
+            again = generate(asked, 1, temperature, derive_seed(seed, "revise", number))
+            tokens += again.tokens_read + again.tokens_written
+            for i, prompt, samples in zip(group, asked, again.outputs, strict=True):
+                work[i].take(prompt, samples[0], revise(prompt, samples[0]))
+    outputs, steps = [], []
+    for prompt, attempts in zip(prompts, work, strict=True):
+        final = revise(prompt, attempts.best.whole) if attempts.best and attempts.fixes else None
+        outputs.append(final.brief if final else attempts.first)
+        steps.append([*(fix for fix in attempts.fixes if fix[0] != prompt), (prompt, outputs[-1])])
     return Answered(outputs, tokens, steps)

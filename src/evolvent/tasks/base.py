@@ -22,12 +22,14 @@ class Revision:
     """An answer after its tests, for a program that tests and fixes.
 
     Attributes:
-        answer: what the answer stands for, as an answer to the first prompt as well; ``""`` if it stands for nothing.
+        whole: the answer in a form that answers the first prompt of a chain too; ``""`` if it stands for nothing.
+        brief: the same in its shortest form, as an answer to the prompt that it was given to.
         faults: how many of the stated tests fail, how many of those made up beside them; fewer is better, in that order.
         prompt: asks to go on from this answer and tells a failure; ``None`` if nothing fails, or nothing can be told.
     """
 
-    answer: str
+    whole: str
+    brief: str
     faults: tuple[int, int]
     prompt: str | None
 

@@ -67,10 +67,11 @@ class PythonFix:
             return None
         trial = verify.try_out(asked, output)
         if trial.source is None:
-            return Revision(answer="", faults=(trial.failed, trial.doubts), prompt=None)
+            return Revision(whole="", brief=output, faults=(trial.failed, trial.doubts), prompt=None)
         again = replace(asked, code=tuple(trial.source.split("\n")), failed=trial.complaint)
         told = None if trial.complaint is None else again.text()
-        return Revision(answer=trial.source, faults=(trial.failed, trial.doubts), prompt=told)
+        brief = prompts.shortest(asked, trial.source)
+        return Revision(whole=trial.source, brief=brief, faults=(trial.failed, trial.doubts), prompt=told)
 
     def inverse_prompt(self, prompt: str, output: str) -> None:
         """None: a function is verified by running it, no way back is needed."""

@@ -40,7 +40,7 @@ class Known:
 
     function: Function
     calls: list[list[Any]]
-    values: list[Any]
+    runs: list[Ran]
 
 
 def truth(given: Mapping[str, Any]) -> Function:
@@ -90,8 +90,7 @@ def _known(function: Function, seed: int) -> Known | None:
     call = Trusted(function.source, function.name).call
     runs = [call(arguments) for arguments in calls]
     assert not any(run.error for run in runs), f"{function.family} fails on inputs of its kinds"
-    kinds = {same(run.value) for run in runs}
-    return Known(function, calls, [run.value for run in runs]) if len(kinds) > 1 else None
+    return Known(function, calls, runs) if len({run.told for run in runs}) > 1 else None
 
 
 def _problem(known: Known, given: dict[str, Any], cell: Mapping[str, str], rng: random.Random) -> Problem | None:
@@ -120,15 +119,14 @@ def _problem(known: Known, given: dict[str, Any], cell: Mapping[str, str], rng: 
 def _plant(known: Known, count: int, rng: random.Random) -> tuple[str, list[str], list[bool]] | None:
     """A source with `count` bugs, their kinds, and on which of the known calls it is wrong."""
     source, kinds, wrong = known.function.source, list[str](), list[bool]()
-    right = [Ran(value) for value in known.values]
-    before = right
+    before = known.runs
     for _ in range(count):
         found = _bug(known, source, before, rng)
         if found is None:
             return None
         source, kind, before = found
         kinds.append(kind)
-        wrong = [_unlike(a, b) for a, b in zip(right, before, strict=True)]
+        wrong = [_unlike(a, b) for a, b in zip(known.runs, before, strict=True)]
         if not any(wrong[:OWN_CALLS]) or not any(wrong[OWN_CALLS:]):
             return None
     return source, kinds, wrong
@@ -162,7 +160,7 @@ def _run_all(call: Callable[[Sequence[Any]], Ran], calls: Sequence[Sequence[Any]
 
 
 def _unlike(a: Ran, b: Ran) -> bool:
-    return (a.error, same(a.value)) != (b.error, same(b.value))
+    return (a.error, a.told) != (b.error, b.told)
 
 
 def _lines_changed(before: str, after: str) -> set[str]:
@@ -173,8 +171,8 @@ def _lines_changed(before: str, after: str) -> set[str]:
 def _examples(known: Known, fails: Sequence[bool], rng: random.Random) -> tuple[Example, ...] | None:
     """Short examples: of a repair, one or two that fail; those that pass, or of a writing all, as different as can be."""
     short = []
-    for call, value, wrong in list(zip(known.calls, known.values, fails, strict=True))[OWN_CALLS:]:
-        example = Example(known.function.name, tuple(call), value)
+    for call, run, wrong in list(zip(known.calls, known.runs, fails, strict=True))[OWN_CALLS:]:
+        example = Example(known.function.name, tuple(call), run.value)
         if len(example.text()) <= _LONGEST_EXAMPLE:
             short.append((example, wrong))
     rng.shuffle(short)
@@ -194,13 +192,6 @@ def _examples(known: Known, fails: Sequence[bool], rng: random.Random) -> tuple[
     return tuple(made) if len(made) == EXAMPLES else None
 
 
-def edits_of(problem: Problem, source: str) -> str:
-    """The answer that turns a problem's code into `source`: edits, or all of it where there is no code."""
-    asked = prompts.read(problem.prompt)
-    assert asked is not None
-    return source if asked.code is None else prompts.edits_between(asked.code, source.split("\n"))
-
-
 def tell_failure(asked: Asked) -> Asked:
     """A prompt with code of ours, with the line that an attempt of that code would have left."""
     assert asked.code is not None
@@ -209,6 +200,6 @@ def tell_failure(asked: Asked) -> Asked:
         ran = call(example.arguments)
         if ran.error:
             return replace(asked, failed=f"{example.called()} raised {ran.error}")
-        if same(ran.value) != same(example.expected):
+        if ran.told != same(example.expected):
             return replace(asked, failed=f"{example.called()} gave {ran.value!r}, expected {example.expected!r}")
     return asked

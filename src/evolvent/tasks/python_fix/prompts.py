@@ -175,3 +175,10 @@ def edits_between(before: Sequence[str], after: Sequence[str]) -> str:
         made += [f"{number}-" for number in range(i + shared + 1, j + 1)]
         made += [f"{j}+{line}" for line in after[k + shared : m]]
     return "\n".join(made)
+
+
+def shortest(asked: Asked, source: str) -> str:
+    """A module as an answer to a prompt: edits of its code, or the whole where there is no code or nothing to edit."""
+    if asked.code is None or not source.startswith(_WHOLE):
+        return source
+    return edits_between(asked.code, source.split("\n")) or source

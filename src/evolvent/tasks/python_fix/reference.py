@@ -5,10 +5,12 @@ Not here: anything that the generating side may see (`tests/test_firewall.py` li
 
 from __future__ import annotations
 
-from evolvent.tasks.python_fix import generate
+from evolvent.tasks.python_fix import generate, prompts
 from evolvent.types import Problem
 
 
 def reference(problem: Problem) -> str:
     """An answer: the edits that undo the bugs, or the function."""
-    return generate.edits_of(problem, generate.truth(problem.given).source)
+    asked = prompts.read(problem.prompt)
+    assert asked is not None, "not a problem of this task"
+    return prompts.shortest(asked, generate.truth(problem.given).source)

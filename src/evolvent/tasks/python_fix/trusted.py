@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from evolvent.sandbox import plain
 
 STEPS = 2_000
 LARGEST_BITS, LONGEST = 192, 2_000
@@ -30,9 +33,16 @@ class _Spent(Exception):
 
 @dataclass(frozen=True)
 class Ran:
-    """What a call gave: a value, or the name of what it raised (``budget`` when it did not end)."""
+    """What a call gave.
+
+    Attributes:
+        value: what it returned.
+        told: the value as `same` writes it.
+        error: the name of what it raised; ``budget`` when it did not end, or gave what cannot be told.
+    """
 
     value: Any = None
+    told: str = ""
     error: str | None = None
 
 
@@ -76,7 +86,10 @@ class Trusted:
             return Ran(error="budget")
         except Exception as exc:
             return Ran(error=type(exc).__name__)
-        return Ran(error="budget") if _grown(value) else Ran(value)
+        try:
+            return Ran(error="budget") if _grown(value) else Ran(value, same(value))
+        except plain.NotPlain:
+            return Ran(error="budget")
 
 
 def _grown(value: Any) -> bool:
@@ -120,16 +133,10 @@ def copied(value: Any) -> Any:
     return {key: copied(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def differs(one: Callable[[Sequence[Any]], Ran], other: Callable[[Sequence[Any]], Ran], call: Sequence[Any]) -> bool:
-    """Whether two functions differ on a call, types included."""
-    a, b = one(call), other(call)
-    return (a.error, same(a.value)) != (b.error, same(b.value))
-
-
 def same(value: Any) -> str:
-    """A text that two values share exactly when they are the same, types included; entries of a dict in any order."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(sorted(f'{same(k)}: {same(v)}' for k, v in value.items()))}}}"
-    if isinstance(value, list | tuple):
-        return f"{type(value).__name__}({', '.join(map(same, value))})"
-    return f"{type(value).__name__}:{value!r}"
+    """A text that two values share exactly when they are equal throughout, types included.
+
+    Raises:
+        NotPlain: a value that holds itself, or is far too large.
+    """
+    return json.dumps(plain.canonical(plain.encode(value)))

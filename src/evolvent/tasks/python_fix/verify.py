@@ -13,6 +13,7 @@ Not here: how the truth is known (`generate.truth`); the sandbox.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def hidden(problem: Problem, probe_seed: int) -> tuple[list[list[Any]], list[Jso
     calls = generate.own_calls(function.kinds, problem.given["seed"])
     calls += generate.own_calls(function.kinds, derive_seed("probe", probe_seed, problem.given["seed"]), PROBES)
     call = Trusted(function.source, function.name).call
-    return calls, [_canonical(call(arguments).value) for arguments in calls]
+    return calls, [json.loads(call(arguments).told) for arguments in calls]
 
 
 def _canonical(value: Any) -> Json:
