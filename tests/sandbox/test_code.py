@@ -1,12 +1,17 @@
 """Functions that a model wrote, in children of the zygote: what comes back, and what becomes of those that
 misbehave."""
 
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
+from evolvent.errors import SandboxError
 from evolvent.sandbox import CodeSandbox, Limits, Outcome
 from evolvent.sandbox.plain import decode, encode
 
@@ -42,3 +47,169 @@ def test_a_module_that_does_not_load_is_an_error(box: CodeSandbox, source: str, 
     outcome = box.call(source, "f", [[]])
     assert (outcome.status, outcome.results) == ("error", ())
     assert outcome.detail.startswith(detail)
+
+
+def test_a_call_with_other_limits_takes_a_child_of_its_own(box: CodeSandbox) -> None:
+    body = "import resource\nreturn resource.getrlimit(resource.RLIMIT_AS)[0]"
+    for size in (200 << 20, 300 << 20):
+        assert decode(call(box, body, limits=Limits(memory_bytes=size)).results[0].value) == size
+    assert decode(call(box, body).results[0].value) == Limits().memory_bytes
+
+
+def test_threads_start_only_where_the_task_may_have_some(box: CodeSandbox) -> None:
+    body = "import threading\nt = threading.Thread(target=args.count, args=(1,))\nt.start()\nt.join()\nreturn 1"
+    assert call(box, body).results[0].error.startswith("RuntimeError: can't start new thread")
+    assert decode(call(box, body, limits=Limits(num_tasks=4)).results[0].value) == 1
+
+
+# What hostile code does, and what may be said of it.
+SOON = Limits(wall_s=0.7)
+HOSTILE: dict[str, tuple[str, set[str], Limits]] = {
+    "endless loop": ("while True: pass", {"timeout"}, Limits(wall_s=30)),
+    "endless loop in C": ("return pow(3, 10**9)", {"timeout", "memory"}, SOON),
+    "endless regex": ("import re\nre.match('(a+)+$', 'a' * 50 + 'b')", {"timeout"}, SOON),
+    "signals ignored": (
+        "import signal\nfor n in {*range(1, 65)} - {9, 19, 32, 33}: signal.signal(n, signal.SIG_IGN)\nwhile True: pass",
+        {"timeout"},
+        SOON,
+    ),
+    "sleep": ("import time\ntime.sleep(1000)", {"timeout"}, SOON),
+    "memory bomb": ("x = []\nwhile True: x.append(bytearray(1 << 24))", {"memory"}, Limits()),
+    "one large block": ("return len(bytearray(1 << 40))", {"memory"}, Limits()),
+    "fork bomb": ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", {"timeout"}, SOON),
+    "thread bomb": (
+        "import threading\nwhile True: threading.Thread(target=threading.Event().wait).start()",
+        {"ok", "memory"},
+        Limits(num_tasks=8),
+    ),
+    "100 MB on standard output": ("for _ in range(100): print('x' * 10**6)", {"ok"}, Limits()),
+    "100 MB on both, as bytes": ("import os\nfor _ in range(100): os.write(1, b'\\xff' * 10**6)", {"ok"}, Limits()),
+    "100 MB returned": ("return 'x' * 10**8", {"output", "memory"}, Limits()),
+    "100 MB into the answer": ("import os\nwhile True: os.write(4, b'J' * 10**6)", {"output"}, Limits()),
+    "a stack too deep for C": (
+        "import sys\nsys.setrecursionlimit(10**9)\ndef g(): return [*map(lambda _: g(), [0])]\ng()",
+        {"crashed", "memory", "timeout"},
+        Limits(),
+    ),
+    "exit before the answer": ("import os\nos._exit(0)", {"crashed"}, Limits()),
+    "exit by a fault": ("import ctypes\nctypes.string_at(1)", {"crashed"}, Limits()),
+    "a second answer": (
+        "import os, json\nt = json.dumps({'status': 'ok', 'results': [[['i', '0x2a'], '']], 'detail': ''}).encode()\n"
+        "os.write(4, b'J' + len(t).to_bytes(4, 'big') + t)\nreturn 42",
+        {"crashed"},
+        Limits(),
+    ),
+    "bytes behind the answer": (
+        "import os\nt = b'{\"status\":\"ok\",\"results\":[[null,\"\"]],\"detail\":\"\"}'\n"
+        "os.write(4, b'J' + len(t).to_bytes(4, 'big') + t + b'J')\nos._exit(0)",
+        {"crashed"},
+        Limits(),
+    ),
+    "half an answer": ("import os\nos.write(4, b'J\\0\\0\\1\\0{')\nos._exit(0)", {"crashed"}, Limits()),
+    "an answer that is not JSON": ("import os\nos.write(4, b'J\\0\\0\\0\\4NaN]')\nos._exit(0)", {"output"}, Limits()),
+    "an answer too many": (
+        "import os, json\nt = json.dumps({'status': 'ok', 'results': [[None, '']] * 2, 'detail': ''}).encode()\n"
+        "os.write(4, b'J' + len(t).to_bytes(4, 'big') + t)\nos._exit(0)",
+        {"output"},
+        Limits(),
+    ),
+    "an untyped answer": (
+        "import os, json\nt = json.dumps({'status': 'ok', 'results': [[42, '']], 'detail': ''}).encode()\n"
+        "os.write(4, b'J' + len(t).to_bytes(4, 'big') + t)\nos._exit(0)",
+        {"output"},
+        Limits(),
+    ),
+    "an answer, then work": (
+        "import os\nt = b'{\"status\":\"ok\",\"results\":[[null,\"\"]],\"detail\":\"\"}'\n"
+        "os.write(4, b'J' + len(t).to_bytes(4, 'big') + t)\nwhile True: pass",
+        {"timeout"},
+        SOON,
+    ),
+    "every descriptor closed": ("import os\nos.closerange(0, 4096)", {"crashed"}, Limits()),
+    "descriptors spent": ("import os\nwhile True: os.dup(0)", {"ok"}, Limits()),
+    "pipes filled": ("import os\nwhile True: os.pipe()", {"ok"}, Limits()),
+    "a million files": ("for n in range(10**6): open(f'{n}', 'w').close()", {"ok"}, Limits()),
+    "a sparse file": ("f = open('x', 'wb')\nf.truncate(1 << 40)", {"ok", "crashed"}, Limits()),
+    "a large file": ("f = open('x', 'wb')\nwhile True: f.write(bytes(1 << 20))", {"ok", "crashed"}, Limits()),
+    "sys.exit": ("import sys\nsys.exit(0)", {"ok"}, Limits()),
+    "daemon": ("import os\nif os.fork() == 0:\n    os.setsid()\n    while True: pass", {"ok"}, Limits()),
+}  # fmt: skip
+
+
+def living(box: CodeSandbox) -> list[psutil.Process]:
+    """Everything that descends from the zygote, itself and those that wait included."""
+    return [process for process in psutil.Process(pid_of(box)).children(recursive=True) if process.is_running()]
+
+
+def pid_of(box: CodeSandbox) -> int:
+    nursery = box._nursery
+    assert nursery is not None
+    return nursery.pid
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_code_is_an_outcome_and_leaves_nothing(box: CodeSandbox, name: str) -> None:
+    body, statuses, limits = HOSTILE[name]
+    files = set(os.listdir("/tmp"))
+    outcome = call(box, body, limits=limits)
+    assert outcome.status in statuses, outcome
+    if outcome.status == "ok" and not name.startswith("100 MB"):
+        assert outcome.results[0].error, "it did what it should not have been able to do"
+    assert len(living(box)) <= 1 + 2  # the zygote and two children that wait
+    assert not [new for new in set(os.listdir("/tmp")) - files if new in ("0", "x")]
+    honest = call(box, "return args[0] + 1", 41)
+    assert honest.status == "ok"
+    assert decode(honest.results[0].value) == 42
+
+
+def test_a_task_finds_nothing_of_the_one_before(box: CodeSandbox) -> None:
+    mark = "nobody-else-writes-this"
+    call(
+        box,
+        f"import builtins, os, sys\nbuiltins.mark = sys.mark = os.environ['mark'] = {mark!r}\nopen('mark', 'w')",
+        mark,
+    )
+    search = (
+        "import builtins, gc, os, sys\n"
+        "seen = [o for o in gc.get_objects() if type(o) in (dict, list, tuple) and args[0][::-1] in str(o)[:10**5]]\n"
+        "return [hasattr(builtins, 'mark'), hasattr(sys, 'mark'), os.listdir('.'), sorted(os.environ), len(seen)]"
+    )
+    found = decode(call(box, search, mark[::-1], limits=Limits(cpu_s=20, wall_s=60)).results[0].value)
+    assert found == [False, False, [], ["LC_CTYPE"], 0]
+
+
+def test_a_child_is_the_first_process_of_a_world_without_others(box: CodeSandbox) -> None:
+    body = "import os\nreturn [os.getpid(), os.getppid(), os.getuid(), os.listdir('/'), os.getcwd()]"
+    pid, parent, user, root, here = decode(call(box, body).results[0].value)
+    assert (pid, parent, here) == (1, 0, "/tmp")
+    assert user != 0
+    assert not {"proc", "dev", "etc", "sys", "run"} & set(root)
+
+
+def test_a_zygote_that_dies_costs_one_call() -> None:
+    with CodeSandbox(warm=1) as box:
+        for process in [*living(box), psutil.Process(pid_of(box))]:
+            process.kill()
+        with pytest.raises(SandboxError, match="sandbox"):
+            call(box, "return 1")
+        assert call(box, "return 1").status == "ok"
+        left = [*living(box), psutil.Process(pid_of(box))]
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+
+
+def test_all_die_with_the_process_that_asked_for_them() -> None:
+    code = """
+import os, psutil
+from evolvent.sandbox import CodeSandbox
+box = CodeSandbox(warm=2)
+while len(psutil.Process().children(recursive=True)) < 4: pass
+print(*[p.pid for p in psutil.Process().children(recursive=True)], flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pids = [int(text) for text in done.stdout.split()]
+    assert len(pids) == 4, done.stderr
+    deadline = time.monotonic() + 10
+    while any(map(psutil.pid_exists, pids)):
+        assert time.monotonic() < deadline, "something outlived its master"
+        time.sleep(0.05)

@@ -11,9 +11,10 @@ Not here: the longer leash of the rollout worker, whose libraries need more (`se
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator, Sequence
 
 from evolvent.sandbox import seccomp
-from evolvent.sandbox.seccomp import ALLOW, ERRNO, JUMP_EQ, JUMP_SET, RETURN, load, step
+from evolvent.sandbox.seccomp import ALLOW, ERRNO, JUMP_EQ, JUMP_GE, JUMP_SET, RETURN, load, step
 
 __all__ = ["build_allowlist"]
 
@@ -64,8 +65,6 @@ def build_allowlist(column: int, *, opens: bool = True, scratch: bool = True, th
     """
     allow, refuse = step(RETURN, ALLOW), step(RETURN, ERRNO | errno.EPERM)
     program = seccomp.prologue(column)
-    for pair in {**_ALLOWED, **(_IN_SCRATCH if scratch else {})}.values():
-        program += _when(pair[column], [allow])
     if opens:
         writes = [] if scratch else [step(JUMP_SET, _O_WRITE | _O_TMPFILE, 0, 1), refuse]
         program += _when(_OPEN[column], [load(1), *writes, allow])
@@ -78,7 +77,21 @@ def build_allowlist(column: int, *, opens: bool = True, scratch: bool = True, th
     program += _when(_PRLIMIT[column], [*halves, allow])
     commands = [part for command in _FCNTL_ALLOWED for part in (step(JUMP_EQ, command, 0, 1), allow)]
     program += _when(_FCNTL[column], [load(1), *commands, refuse])
+    numbers = sorted(
+        {pair[column] for pair in {**_ALLOWED, **(_IN_SCRATCH if scratch else {})}.values() if pair[column] >= 0}
+    )
+    # In rising order: a number below a range was in the gap before it. The kernel runs a filter once for each number
+    # when it is put on, so a short one starts a child sooner.
+    for low, high in _ranges(numbers):
+        program += [step(JUMP_GE, high + 1, 3, 0), step(JUMP_GE, low, 1, 0), refuse, allow]
     return b"".join([*program, refuse])
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run without a gap, of sorted numbers."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return zip(starts, ends, strict=True)
 
 
 def _when(number: int, body: list[bytes]) -> list[bytes]:

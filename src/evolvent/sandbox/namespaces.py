@@ -15,6 +15,7 @@ us almost nowhere.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FOREIGN", "NOBODY", "SCRATCH", "Births", "enter", "own_world", "standard_library"]
+__all__ = ["FOREIGN", "NOBODY", "SCRATCH", "Births", "enter", "out_of_the_way", "own_world", "standard_library"]
 
 NOBODY = 65534
 SCRATCH = "/tmp"
@@ -30,7 +31,10 @@ SCRATCH = "/tmp"
 _NEW_NS, _NEW_UTS, _NEW_IPC, _NEW_USER, _NEW_PID, _NEW_NET = (
     0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000,
 )  # fmt: skip
-_WORLD = _NEW_USER | _NEW_NS | _NEW_NET | _NEW_IPC | _NEW_UTS
+_CHILD = _NEW_USER | _NEW_NS | _NEW_IPC | _NEW_UTS
+# A network namespace costs as much as all the others, so the children of one zygote share its own, in which there is
+# nothing: not even the loopback is up, and who may not open sockets leaves nothing in it.
+_WORLD = _CHILD | _NEW_NET
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = (
     1, 2, 4, 8, 32, 4096, 16384, 1 << 18,
 )  # fmt: skip
@@ -40,6 +44,7 @@ _MNT_DETACH = 2
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _LOOK_S = 1.0
+_FIRST_HIGH_FD = 16
 # What stands in the standard library's folder and is none of it.
 FOREIGN = ("site-packages", "dist-packages")
 
@@ -109,11 +114,18 @@ def enter(folders: Sequence[Path]) -> Births:
         _stand_by(pid, parent)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     births = Births(
-        os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC),
-        os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC),
+        out_of_the_way(os.open("/proc/self/ns/pid", os.O_RDONLY)),
+        out_of_the_way(os.open("/proc", os.O_PATH | os.O_DIRECTORY)),
     )
     _build_root(sources)
     return births
+
+
+def out_of_the_way(fd: int) -> int:
+    """The same descriptor under a high number, where a child's own two will not land on it."""
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_HIGH_FD)
+    os.close(fd)
+    return high
 
 
 def own_world(births: Births, scratch_bytes: int, max_files: int) -> None:
@@ -128,7 +140,7 @@ def own_world(births: Births, scratch_bytes: int, max_files: int) -> None:
         OSError: the kernel refuses a step.
     """
     uid, gid = os.geteuid(), os.getegid()
-    _check(libc.unshare(_WORLD), "the child's namespaces")
+    _check(libc.unshare(_CHILD), "the child's namespaces")
     for name, inner in (("uid_map", uid), ("gid_map", gid)):
         _write(f"self/{name}", f"{inner} {inner} 1", births.proc)
     options = f"size={max(scratch_bytes, 4096)},nr_inodes={max_files},mode=700"

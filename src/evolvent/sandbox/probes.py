@@ -151,7 +151,7 @@ class Watch:
         files = ["/etc/passwd", "/proc/self/environ", f"/proc/{judge}/environ", f"/proc/{judge}/mem", __file__]
         climbs = [str(library.joinpath(*[".."] * len(library.parts), "etc/passwd")), "/proc/self/root/etc/passwd"]
         folders = ["/proc", "/root", "/home", "/dev", str(Path(__file__).parent)]
-        folders += [str(path) for folder in namespaces.standard_library() for path in _foreign(folder)]
+        files += [str(path) for folder in namespaces.standard_library() for path in _foreign(folder)]
         for path in dict.fromkeys([*files, *climbs, *folders, *map(str, hidden)]):
             if os.path.isdir(path):
                 yield Attempt(f"list {path}", "list", (path, _names(Path(path))), core=True)
@@ -250,6 +250,8 @@ def _names(folder: Path) -> list[str]:
 
 
 def _foreign(folder: Path) -> Iterator[Path]:
+    """A file of each folder of installed packages. Their names may show, what is in them may not."""
     for name in namespaces.FOREIGN:
-        if (folder / name).is_dir():
-            yield folder / name
+        found = next((path for path in (folder / name).rglob("*.*") if path.is_file()), None)
+        if found is not None:
+            yield found

@@ -9,6 +9,7 @@ answer holds only values, and the expected ones are not in here.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import resource
@@ -49,7 +50,8 @@ class Leash:
     def __init__(self, births: namespaces.Births | None, folders: list[Path], filters: Mapping[bool, bytes]) -> None:
         self.births, self.filters = births, filters
         self.landlocked = bool(landlock.version(namespaces.libc))
-        self.rules = None if births else landlock.ruleset(namespaces.libc, _library_rules(folders))
+        rules = None if births else landlock.ruleset(namespaces.libc, _library_rules(folders))
+        self.rules = None if rules is None else namespaces.out_of_the_way(rules)
 
 
 def live(leash: Leash, limits: Mapping[str, int], request: int, result: int, parent: int) -> NoReturn:
@@ -185,6 +187,7 @@ def run(source: str, function: str, calls: list[list[Any]]) -> dict[str, Any]:
     Returns:
         ``{status, results, detail}`` as `code.Outcome` has them.
     """
+    gc.enable()  # the zygote had it off
     module = ModuleType("candidate")
     sys.modules["candidate"] = module  # dataclasses and typing look a class's module up there
     try:

@@ -19,8 +19,10 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evolvent.sandbox import allowlist, namespaces, seccomp, worker
@@ -50,8 +52,13 @@ def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     folders = namespaces.standard_library()
-    births = namespaces.enter(folders) if settings["namespaces"] else None
+    try:
+        births = namespaces.enter(folders) if settings["namespaces"] else None
+    except OSError as exc:
+        sys.exit(exc.strerror)
     leash = worker.Leash(births, folders, _filters(settings, births))
+    if births is None:
+        _become_nobody(folders)
     gc.collect()
     gc.disable()
     gc.freeze()  # pages of what is shared stay shared
@@ -109,6 +116,15 @@ class Zygote:
             "cpu_s": usage.ru_utime + usage.ru_stime,
             "peak_bytes": usage.ru_maxrss << 10,
         }
+
+
+def _become_nobody(folders: Sequence[Path]) -> None:
+    """Started as root and without a world of its own, go on as nobody, if nobody may read the standard library."""
+    above = {parent for folder in folders for parent in (folder, *folder.parents)}
+    if os.geteuid() == 0 and all(parent.stat().st_mode & stat.S_IXOTH for parent in above):
+        os.setgroups([])
+        os.setresgid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
+        os.setresuid(namespaces.NOBODY, namespaces.NOBODY, namespaces.NOBODY)
 
 
 def _filters(settings: Mapping[str, Any], births: namespaces.Births | None) -> dict[bool, bytes]:
