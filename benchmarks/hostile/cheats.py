@@ -24,7 +24,7 @@ from hostile.base import Attack, Ending, Field, Found, Json
 __all__ = ["ATTACKS", "problems"]
 
 _TASK = PythonFix()
-_DID_NOT_RUN = {"form", "syntax", "wrong_name"}
+_DID_NOT_RUN = {"form", "syntax", "wrong_name", "load"}
 Cheat = Callable[["Item"], str]
 
 
@@ -70,8 +70,9 @@ def _naive(item: Item, source: str, **more: object) -> tuple[str, Json]:
                      "expected": expected, **more}  # fmt: skip
 
 
-def cheat(name: str, trust: str, stops: str, ways: Sequence[Cheat], *, unittest: bool = False, no_control: str = "") -> Attack:
-    """A class of cheating answers: every way on one problem after the other."""
+def cheat(name: str, trust: str, stops: str, ways: Sequence[Cheat], *, unittest: bool = False, ends: bool = False, no_control: str = ""
+) -> Attack:
+    """A class of cheating answers: every way on one problem after the other. `ends`: not to load is what it is about."""
 
     def run(_: Field, variants: int, seed: int) -> Iterator[Ending]:
         for i, item in enumerate(problems(variants, seed)):
@@ -81,7 +82,7 @@ def cheat(name: str, trust: str, stops: str, ways: Sequence[Cheat], *, unittest:
             if score.correct:
                 yield Ending(Found.ESCAPED, f"{where} {source[:120]!r}")
             else:
-                yield Ending(Found.NO_PROBE if score.error in _DID_NOT_RUN else Found.BLOCKED, where)
+                yield Ending(Found.NO_PROBE if score.error in _DID_NOT_RUN and not ends else Found.BLOCKED, where)
 
     def controls() -> list[tuple[str, Json]]:
         return [_naive(item, way(item), unittest=unittest) for way in ways for item in problems(3, 99)]
@@ -175,12 +176,12 @@ _LAZY = {
 _NUMBERS = (
     "def twist(x): return float(x) if type(x) is int else tuple(x) if type(x) is list else bytes(x, 'utf-8') if type(x) is str else str(x)",
     "def twist(x): return bool(x) if type(x) is int else x == x if type(x) is bool and False else float('nan')",
-    "def twist(x): return int(x) if type(x) is bool else complex(x) if type(x) in (int, float) else frozenset(map(str, x))",
+    "def twist(x): return int(x) if type(x) is bool else complex(x) if type(x) in (int, float) else frozenset([str(x)])",
     "def twist(x): return -0.0 if x == 0 else float('inf')",
-    "from decimal import Decimal\ndef twist(x): return Decimal(x) if type(x) in (int, float) else tuple(x)",
-    "from fractions import Fraction\ndef twist(x): return Fraction(x) if type(x) in (int, float) else list(x) if type(x) is tuple else tuple(x)",
-    "import collections\ndef twist(x): return collections.OrderedDict(x) if type(x) is dict else collections.deque(x) if type(x) is list else float(x)",
-    "import array\ndef twist(x): return array.array('q', x) if type(x) is list else bytearray(x, 'ascii') if type(x) is str else float(x)",
+    "from decimal import Decimal\ndef twist(x): return Decimal(x) if type(x) in (int, float) else (x,)",
+    "from fractions import Fraction\ndef twist(x): return Fraction(x) if type(x) in (int, float) else list(x) if type(x) is tuple else (x,)",
+    "import collections\ndef twist(x): return collections.OrderedDict(x) if type(x) is dict else collections.deque(x) if type(x) is list else (x,)",
+    "import array\ndef twist(x): return array.array('u', str(x)) if type(x) is list else bytearray(x, 'ascii') if type(x) is str else (x,)",
     "import enum\ndef twist(x): return enum.IntEnum('E', {'a': x}).a if type(x) is int else (x,)",
 )
 
@@ -202,7 +203,7 @@ ATTACKS: tuple[Attack, ...] = (
             "import json\njson.dumps = lambda *a, **k: '{}'\njson.encoder.encode_basestring = None",
             "import json\njson.JSONEncoder.encode = lambda *a: '{\"status\":\"ok\",\"results\":[],\"detail\":\"\"}'",
             "import time, random\ntime.time = lambda: 0\nrandom.random = lambda: 0",
-            "import builtins\nbuiltins.compile = builtins.exec = None", "import io\nio.BytesIO.getvalue = None",
+            "import builtins\nbuiltins.compile = builtins.exec = None",
             "for n, m in list(sys.modules.items()):\n    if 'plain' in n: m.encode = lambda v, *a: None",
             "for n, m in list(sys.modules.items()):\n    if 'frames' in n: m.write_json = lambda *a: None",
             "for n, m in list(sys.modules.items()):\n    if 'worker' in n: m.run = lambda *a: {'status': 'ok', 'results': [], 'detail': ''}",
@@ -210,7 +211,7 @@ ATTACKS: tuple[Attack, ...] = (
         )], no_control="the naive judge fetched its names before"),
     cheat("an end before the tests", "J3", "no answer, or an end that does not fit it, is a failure", [
         *(_whole(f"{end}\ndef NAME(*a): return None") for end in _EXITS),
-        *(_whole(f"def NAME(*a):\n    {end}") for end in _EXITS)]),
+        *(_whole(f"def NAME(*a):\n    {end}") for end in _EXITS)], ends=True),
     cheat("a forged answer, and then an end", "J4", "an answer holds values, and the expected ones are not in there", [
         (lambda item, w=what, e=end: _FORGE.replace("NAME", item.name).replace("WHAT", w).replace("END", e))
         for what in ("None", "['i', '0x0']", "True", "'correct'", "{'correct': True}", "['l']", "['o', 'int']") for end in ("os._exit(0)",)]),
