@@ -20,7 +20,7 @@ from common import Results, Unit, bench_main  # the frame shared by all benchmar
 from hostile.base import Found, tried
 
 # Arm: modules with classes of attacks.
-ATTACKED = {"reach": ("reach",)}
+ATTACKED = {"reach": ("reach",), "harm": ("harm",), "cheats": ("cheats",), "sql": ("sql",)}
 ARMS = (*ATTACKED,)
 BAR_CLASSES, BAR_ATTEMPTS = 60, 3000
 
