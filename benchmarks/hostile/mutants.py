@@ -1,0 +1,223 @@
+"""Mutants of what decides: one small change to gate, statistics, bench or a verifier, and a battery that must notice.
+
+A mutant is made on the syntax tree (a comparison, an operator, a constant, a returned value, a condition, a call left out) and
+lives in a child process; no file changes. The battery (`batteries.py`) knows references, formulas written down a second time in
+the audit, and answers that are right or wrong by construction. It never compares with the unmutated code.
+
+Not here: judges spoiled on purpose (`sabotage.py`). A mutant that means the same as the original is named in `EQUIVALENT`
+with the reason, and is not counted.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import os
+import random
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evolvent.sandbox import namespaces
+from hostile import batteries
+
+__all__ = ["EQUIVALENT", "TARGETS", "Mutant", "Target", "mutants", "run_mutants"]
+
+_MUTANT_S = 60.0
+_COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn,
+    ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+_BINARY: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Add,
+    ast.Pow: ast.Mult, ast.BitOr: ast.BitAnd, ast.RShift: ast.LShift,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A module under mutation.
+
+    Attributes:
+        name: dotted.
+        dependents: modules that hold names of it, in the order of importing; they are executed again after it.
+        battery: raises what it notices.
+        boxed: the battery holds hostile text that a mutant may let through, so it runs in a box.
+    """
+
+    name: str
+    dependents: tuple[str, ...]
+    battery: Callable[[], None]
+    boxed: bool = False
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: where, what, and the tree that has it."""
+
+    label: str
+    tree: ast.Module
+
+
+TARGETS = {
+    "gate": Target(name="evolvent.judge.gate", dependents=("evolvent.judge.server",), battery=batteries.gate),
+    "stats": Target(name="evolvent.judge.stats", dependents=("evolvent.judge.gate", "evolvent.judge.server"), battery=batteries.stats_and_gate),
+    "bench": Target(name="evolvent.judge.bench", dependents=("evolvent.judge.server",), battery=batteries.bench),
+    "sql": Target(name="evolvent.tasks.sql_migration.verify", dependents=("evolvent.tasks.sql_migration",), battery=batteries.sql, boxed=True),
+    "python": Target(name="evolvent.tasks.python_fix.verify", dependents=("evolvent.tasks.python_fix",), battery=batteries.python),
+}  # fmt: skip
+# By label: why it is no fault.
+EQUIVALENT: dict[str, str] = {}
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """Every mutant of a module's source, in order."""
+    lines = source.splitlines()
+    tree = ast.parse(source)
+    for number, (node, parent) in enumerate(_places(tree)):
+        for what, change in _changes(node, parent):
+            made = copy.deepcopy(tree)
+            twin = next(n for i, (n, _) in enumerate(_places(made)) if i == number)
+            change(twin)
+            label = f"{_function(tree, node)}: {what}: {lines[node.lineno - 1].strip()[:90]} @{node.col_offset}"
+            yield Mutant(label, ast.fix_missing_locations(made))
+
+
+def _places(tree: ast.Module) -> Iterator[tuple[Any, ast.AST | None]]:
+    """Nodes that may change, with their parents; no docstrings, annotations, decorators, messages, or names of the module."""
+    waiting: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)]
+    while waiting:
+        node, parent = waiting.pop(0)
+        if isinstance(node, ast.JoinedStr | ast.alias | ast.Raise | ast.Assert) and not isinstance(node, ast.Raise):
+            continue
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            continue
+        if hasattr(node, "lineno"):
+            yield node, parent
+        if isinstance(node, ast.Raise):
+            continue
+        for field, value in ast.iter_fields(node):
+            if field in {"annotation", "returns", "decorator_list", "type_params", "bases", "keywords"} and not isinstance(node, ast.Call):
+                continue
+            waiting += [(child, node) for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
+
+
+def _function(tree: ast.Module, node: ast.AST) -> str:
+    inside = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.lineno <= node.lineno <= (n.end_lineno or 0)]
+    return ".".join(n.name for n in sorted(inside, key=lambda n: n.lineno)) or "module"
+
+
+def _changes(node: Any, parent: ast.AST | None) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    match node:
+        case ast.Compare() if type(node.ops[0]) in _COMPARE:
+            other = _COMPARE[type(node.ops[0])]
+            yield f"{type(node.ops[0]).__name__} to {other.__name__}", lambda n: n.ops.__setitem__(0, other())
+        case ast.BinOp() if type(node.op) in _BINARY:
+            other_op = _BINARY[type(node.op)]
+            yield f"{type(node.op).__name__} to {other_op.__name__}", lambda n: setattr(n, "op", other_op())
+        case ast.BoolOp():
+            swapped = ast.Or if isinstance(node.op, ast.And) else ast.And
+            yield f"to {swapped.__name__}", lambda n: setattr(n, "op", swapped())
+        case ast.UnaryOp() if isinstance(node.op, ast.Not | ast.USub):
+            yield "sign or not left out", lambda n: setattr(n, "op", ast.UAdd() if isinstance(n.op, ast.USub) else ast.Not()) or (
+                setattr(n, "operand", ast.UnaryOp(ast.Not(), n.operand)) if isinstance(n.op, ast.Not) else None)  # fmt: skip
+        case ast.Constant() if isinstance(node.value, bool):
+            yield "the other truth", lambda n: setattr(n, "value", not n.value)
+        case ast.Constant() if isinstance(node.value, int):
+            yield "one more", lambda n: setattr(n, "value", n.value + 1)
+        case ast.Constant() if isinstance(node.value, float):
+            yield "half as much again", lambda n: setattr(n, "value", n.value * 1.5)
+        case ast.Constant() if isinstance(node.value, str) and isinstance(parent, ast.Compare | ast.Set | ast.List | ast.Return):
+            yield "another word", lambda n: setattr(n, "value", n.value + "x")
+        case ast.Return() if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
+            yield "returns nothing", lambda n: setattr(n, "value", ast.Constant(None))
+        case ast.If() | ast.While() | ast.IfExp():
+            yield "the other way", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
+        case ast.Expr() if isinstance(node.value, ast.Call):
+            yield "left out", lambda n: setattr(n, "value", ast.Constant(None))
+        case ast.Raise() if node.exc is not None:
+            yield "not raised", lambda n: n.__dict__.update(exc=ast.Call(ast.Name("Warning", ast.Load()), [], []), cause=None)
+
+
+def run_mutants(target: Target, most: int, seed: int) -> dict[str, Any]:
+    """Make mutants of a module, and ask its battery about each.
+
+    Returns:
+        How many were made, caught, and left out as equivalent, and the labels of those that survived.
+
+    Raises:
+        RuntimeError: the unmutated module does not pass its own battery.
+    """
+    modules = [target.name, *target.dependents]
+    sources = {name: _source(name) for name in modules}
+    original = ast.parse(sources[target.name])
+    if (said := _asked(target, sources, original)) is not None:
+        raise RuntimeError(f"{target.name}: the battery does not pass the original: {said}")
+    made = list(mutants(sources[target.name]))
+    chosen = made if len(made) <= most else random.Random(seed).sample(made, most)
+    skipped = [mutant.label for mutant in chosen if mutant.label in EQUIVALENT]
+    tried = [mutant for mutant in chosen if mutant.label not in EQUIVALENT]
+    survivors = [mutant.label for mutant in tried if _asked(target, sources, mutant.tree) is None]
+    return {"possible": len(made), "tried": len(tried), "caught": len(tried) - len(survivors), "equivalent": skipped, "survivors": survivors}
+
+
+def _source(name: str) -> str:
+    path = importlib.import_module(name).__file__
+    assert path is not None, f"{name} has no file"
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()
+
+
+def _asked(target: Target, sources: dict[str, str], tree: ast.Module) -> str | None:
+    """What the battery says of a tree, in a child; None if it noticed nothing."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        _child(target, sources, tree, tell)
+    os.close(tell)
+    deadline, said = time.monotonic() + _MUTANT_S, b""
+    while (left := deadline - time.monotonic()) > 0 and select.select([told], [], [], left)[0]:
+        chunk = os.read(told, 4096)
+        if not chunk:
+            break
+        said += chunk
+    os.close(told)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    os.waitpid(pid, 0)
+    return None if said == b"ok" else said.decode(errors="replace") or "no end, or no word"
+
+
+def _child(target: Target, sources: dict[str, str], tree: ast.Module, tell: int) -> None:
+    said = b"ok"
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        if target.boxed:
+            namespaces.enter(namespaces.standard_library())
+            namespaces._mount("box", "/tmp", "tmpfs", 2 | 4, "size=64m,mode=777")
+            os.chdir("/tmp")
+        for name in (target.name, *target.dependents):
+            code = tree if name == target.name else ast.parse(sources[name])
+            exec(compile(code, f"<mutant of {name}>", "exec", dont_inherit=True), vars(sys.modules[name]))
+        target.battery()
+    except BaseException as exc:
+        said = (f"{type(exc).__name__}: {exc} " + traceback.format_exc().splitlines()[-2]).encode()[:1000]
+    finally:
+        os.write(tell, said)
+        os._exit(0)
+
+
+def labels(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Labels of all survivors."""
+    return [label for one in found for label in one["survivors"]]
