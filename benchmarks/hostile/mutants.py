@@ -212,7 +212,7 @@ def _child(target: Target, sources: dict[str, str], tree: ast.Module, tell: int)
             exec(compile(code, f"<mutant of {name}>", "exec", dont_inherit=True), vars(sys.modules[name]))
         target.battery()
     except BaseException as exc:
-        said = (f"{type(exc).__name__}: {exc} " + traceback.format_exc().splitlines()[-2]).encode()[:1000]
+        said = (f"{type(exc).__name__}: {exc} " + " ".join(traceback.format_exc().split()[-60:])).encode()[:1000]
     finally:
         os.write(tell, said)
         os._exit(0)
