@@ -1,8 +1,8 @@
 """Trains a seed model for `python_fix`: fair at one bug, poor at two, a beginner at writing.
 
-Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``. One
-core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and of whole
-functions. Every other repair tells a failed assert, as the testing program's later prompts do.
+Run ``python scripts/train_python_seed.py`` from the repository's root; it writes ``src/evolvent/data/python-seed/``.
+One core, about half an hour. The gold set is what the seed ever sees: mostly single bugs, a foothold of double ones and
+of whole functions. Every other repair tells a failed assert, as the testing program's later prompts do.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from evolvent.train.optimise import Schedule, optimise
 from evolvent.types import Problem, derive_seed
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "evolvent" / "data" / "python-seed"
+GOLD = "gold.jsonl.xz"
 COUNTS = {"single": 8_000, "double": 1_200, "synthesis": 2_400}
-STEPS, TOKENS_PER_STEP, RATE = 4_500, 2_048, 3e-3
+STEPS, TOKENS_PER_STEP, RATE = 3_000, 2_048, 3e-3
 SLOTS, COMMON = 48, 0.0005  # a word of the sentences is a token if it stands in more of them than this
 
 
-def gold(seed: int, share: float = 1.0) -> tuple[list[Example], list[str]]:
-    """The seed's own training examples, and the words that its codec knows."""
+def gold(seed: int, share: float = 1.0) -> list[Example]:
+    """The seed's own training examples."""
     task, rng = PythonFix(), random.Random(derive_seed(seed, "python gold"))
-    examples, words, own = [], Counter[str](), set[str]()
+    examples = []
     for skill, count in COUNTS.items():
         for problem in task.generate(skill, rng, round(count * share)):
             asked = prompts.read(problem.prompt)
@@ -46,19 +47,40 @@ def gold(seed: int, share: float = 1.0) -> tuple[list[Example], list[str]]:
             if asked.code is not None and rng.random() < 0.5:
                 asked = generate.tell_failure(asked)
             examples.append(Example(asked.text(), reference(problem)))
-            names = identifiers(generate.truth(problem.given).source)
-            words.update(set(re.findall(r"\w+", asked.sentence[0])) - names)
-            if skill == "synthesis":  # names of locals are the sketch's own, and in no prompt
-                own |= names - set(re.findall(r"\w+", problem.prompt))
-    known = [word for word, count in words.items() if count > COMMON * len(examples) and not word.isdigit()]
-    return examples, sorted({*known, *own})
+    return examples
+
+
+def read_gold(folder: Path) -> list[Example]:
+    """The gold set of an earlier run in the folder: making it takes minutes, and gives the same."""
+    if not (folder / GOLD).is_file():
+        return []
+    lines = lzma.decompress((folder / GOLD).read_bytes()).decode().splitlines()
+    return [Example(**json.loads(line)) for line in lines]
+
+
+def known_words(examples: list[Example]) -> list[str]:
+    """What the codec knows besides Python: common words of the sentences, and names that no prompt holds."""
+    words, own = Counter[str](), set[str]()
+    for example in examples:
+        asked = prompts.read(example.prompt)
+        assert asked is not None
+        names = identifiers(example.answer if asked.code is None else "\n".join(asked.code))
+        words.update(set(re.findall(r"\w+", asked.sentence[0])) - names)
+        if asked.code is None:  # locals are named as the sketch names them
+            own |= names - set(re.findall(r"\w+", example.prompt))
+    common = [word for word, count in words.items() if count > COMMON * len(examples) and not word.isdigit()]
+    return sorted({*common, *own})
 
 
 def identifiers(source: str) -> set[str]:
     """Names that a function gives or binds itself."""
     nodes = list(ast.walk(ast.parse(source)))
     names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return names | {n.arg for n in nodes if isinstance(n, ast.arg)} | {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    return (
+        names
+        | {n.arg for n in nodes if isinstance(n, ast.arg)}
+        | {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    )
 
 
 def evaluate(model: EvolventForCausalLM, codec: PythonCodec, count: int) -> dict[str, float]:
@@ -93,11 +115,11 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     started = time.time()
-    examples, words = gold(arguments.seed, arguments.share)
-    codec = PythonCodec(words, SLOTS)
+    examples = read_gold(arguments.out) or gold(arguments.seed, arguments.share)
+    codec = PythonCodec(known_words(examples), SLOTS)
     text = "".join(json.dumps({"prompt": e.prompt, "answer": e.answer}, ensure_ascii=False) + "\n" for e in examples)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "gold.jsonl.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+    (arguments.out / GOLD).write_bytes(lzma.compress(text.encode(), preset=9))
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256
     )

@@ -15,7 +15,7 @@ from evolvent import precheck
 from evolvent.errors import UsageError
 from evolvent.plan import Settings
 
-SEEDS = ("sql-seed",)  # models shipped with the package, each a folder under data/
+SEEDS = ("python-seed", "sql-seed")  # models shipped with the package, each a folder under data/
 XZ = b"\xfd7zXZ"  # what a compressed file begins with
 
 
@@ -61,6 +61,12 @@ def num_parameters(files: Mapping[str, bytes]) -> int:
     return precheck.check_files(files)
 
 
+def shipped_gold(model: str) -> bytes:
+    """The training data of a model that is shipped with the package."""
+    assert model in SEEDS
+    return (resources.files("evolvent") / "data" / model / "gold.jsonl.xz").read_bytes()
+
+
 def gold_bytes(settings: Settings, folder: Path) -> bytes:
     """The seed's own training data: a file of the user's, or what is shipped with the model; empty where there is none.
 
@@ -68,8 +74,7 @@ def gold_bytes(settings: Settings, folder: Path) -> bytes:
         UsageError: no such file, broken xz, or a line of it is not ``{"prompt": text, "answer": text}``.
     """
     if not settings.gold:
-        shipped = resources.files("evolvent") / "data" / settings.model / "gold.jsonl.xz"
-        return shipped.read_bytes() if settings.model in SEEDS else b""
+        return shipped_gold(settings.model) if settings.model in SEEDS else b""
     path = folder / settings.gold
     try:
         data = path.read_bytes()

@@ -17,6 +17,8 @@ from evolvent.models.codec import CharCodec, SqlCodec
 from evolvent.models.files import to_files
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.store import Store
+from evolvent.tasks.python_fix import PythonFix
+from evolvent.tasks.python_fix.reference import reference as repair
 from evolvent.tasks.sql_migration import SqlMigration
 from evolvent.tasks.sql_migration.reference import reference
 from evolvent.tasks.strings import ALPHABET, MARK, Strings
@@ -174,3 +176,19 @@ def test_random_labels_of_strings_are_answers_of_others() -> None:
     assert len(pairs) == 50
     assert sum(label == prompt[-2::-1] for prompt, label in pairs) < 10
     assert selflabel._random_labels(codec, prompts[:1], ["a"], random.Random(0)) == []
+
+
+def test_a_user_s_own_tests_filter_where_the_verifier_knows_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = PythonFix()
+    problem = task.generate("single", random.Random(2), 1)[0]
+    right, wrong = repair(problem), "1-"
+    monkeypatch.setattr(PythonFix, "verify", lambda *a: pytest.fail("the truth was asked"))
+    for name in (
+        "feedback",
+        "verified",
+        "none",
+    ):  # whatever is asked for, the task's own filter is the most that it gets
+        funnel = selflabel.Funnel()
+        maker = selflabel.Maker(task, None, CharCodec("a"), name, {})
+        assert maker.passes([problem], [[right, wrong, right]], 1, funnel) == [[True, False, True]]
+        assert funnel.executed == 3

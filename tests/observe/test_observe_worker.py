@@ -12,13 +12,20 @@ import pytest
 import torch
 
 from evolvent import tasks
+from evolvent.errors import SandboxError
 from evolvent.jobs import JobContext
-from evolvent.models.files import from_files
+from evolvent.models.codec import PythonCodec
+from evolvent.models.files import from_files, to_files
+from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.observe.jobs import dev_rollout
 from evolvent.observe.rollout import rollout
 from evolvent.observe.worker import MAX_MODELS
-from evolvent.sandbox import IsolatedProcess
+from evolvent.sandbox import IsolatedProcess, running
 from evolvent.store import Store
+from evolvent.tasks.python_fix import PythonFix
+from evolvent.tasks.python_fix.reference import reference
+from evolvent.train.batches import Example, Source, batches
+from evolvent.train.optimise import Schedule, optimise
 
 TASK = tasks.load("strings")
 DIRECT = {"kind": "direct"}
@@ -109,3 +116,42 @@ def test_dev_rollouts_are_traces_with_scores(files: dict[str, bytes], tmp_path: 
     for trace, problem in zip(traces, TASK.generate("short", random.Random(4), 20), strict=True):
         assert trace["problem"] == problem.hash
         assert trace["correct"] == (trace["output"] == problem.prompt[-2::-1])
+
+
+def test_a_locked_in_worker_has_model_written_code_run_by_asking(tmp_path: Path) -> None:
+    problems = PythonFix().generate("single", random.Random(5), 6)
+    prompts, codec = [p.prompt for p in problems], PythonCodec([], 64)
+    torch.manual_seed(0)
+    model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
+    drops = [
+        Example(prompt, "2-") for prompt in prompts
+    ]  # always drops the second line: an answer that runs, and fails
+    optimise(model, batches([Source("drops", drops, 1.0)], codec, 60, 512, 0), Schedule(steps=60, learning_rate=2e-2))
+    scaffold = {"kind": "revise", "answers": 3}
+    asked: list[dict[str, Any]] = []
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        asked.append(question)
+        return running.answer(question)
+
+    argv = [sys.executable, "-m", "evolvent.observe.worker", "--task", "python_fix"]
+    with IsolatedProcess(argv, hidden=[tmp_path]) as process:
+        assert process.receive(timeout_s=120)["ready"] is True
+        files = to_files(model, codec)
+        sizes = {name: len(data) for name, data in files.items()}
+        process.call({"op": "load", "handle": "m", "files": sizes}, list(files.values()), timeout_s=120)
+        request = {"op": "rollout", "handle": "m", "scaffold": scaffold, "prompts": prompts, "seed": 1}
+        there = process.call(request, timeout_s=120, answer=answer)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        here = rollout(model, codec, PythonFix(), scaffold, prompts, 1)
+        torch.set_num_threads(threads)
+        assert there == {"outputs": here.outputs, "tokens": here.tokens}
+        assert len(asked) >= len(prompts)
+        assert all(set(question) == {"source", "function", "calls"} for question in asked)
+        assert not any(
+            reference(problem).split("|")[-1] in question["source"]
+            for problem, question in zip(problems, asked, strict=False)
+        )
+        with pytest.raises(SandboxError, match="nobody answers"):
+            process.call(request, timeout_s=120)

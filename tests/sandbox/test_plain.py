@@ -146,7 +146,7 @@ def test_depth_and_size_are_capped() -> None:
         1, 1.5, {}, [], [1], ["x", "1"], ["i"], ["i", 1], ["i", "1"], ["i", "0x01"], ["i", " 0x1"], ["i", "0x1_0"],
         ["f", "1.0"], ["f", "NAN"], ["f", "0x1p99999"], ["y", "AB"], ["u", "61"], ["d", "a"], ["d", ["l"], "a"],
         ["d", "a", "b", "a", "c"], ["s", "b", "a"], ["s", "a", "a"], ["s", ["l"]], ["s", ["i", "0x1"], True],
-        ["o", "a" * 999], ["o"], "\ud800",
+        ["o", "a" * 999], ["o"], ["o", "\ud800"], "\ud800",
     ],
 )  # fmt: skip
 def test_a_forged_encoding_is_refused(forged: Any) -> None:

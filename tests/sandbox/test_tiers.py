@@ -85,16 +85,18 @@ def test_a_host_gets_the_strongest_tier_that_holds(refused: tuple[str, ...], tie
         "seccomp.install = lambda libc, code: True",
         "namespaces._build_root = lambda sources: None; landlock.restrict = lambda libc, handle: True",
         "allowlist._ALLOWED['memfd_create'] = seccomp.NUMBERS['memfd_create']",
-        "allowlist._FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030, 1031)",
+        "allowlist._FCNTL_ALLOWED = (0, 1, 2, 3, 1030, 1031)",
+        "allowlist._FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030)",
+        "allowlist._IN_SCRATCH['utimensat'] = (280, 88)",
         "worker._only_descriptors = lambda request, result, keep: (os.dup2(request, 3), os.dup2(result, 4))",
     ],
-    ids="filter root memory-file larger-pipe descriptors".split(),
+    ids="filter root memory-file larger-pipe flags times descriptors".split(),
 )
 def test_a_protection_that_lies_is_found_and_no_weaker_tier_is_tried(lie: str) -> None:
-    boot = f"import os; from evolvent.sandbox import allowlist, landlock, namespaces, seccomp, worker; {lie}; "
+    boot = f"import os\nfrom evolvent.sandbox import allowlist, landlock, namespaces, seccomp, worker\n{lie}\n"
     patch = (
         "from evolvent.sandbox import spawn\n"
-        f"spawn._BOOT = spawn._BOOT.replace('from evolvent', {boot!r} + 'from evolvent', 1)"
+        f"spawn._BOOT = spawn._BOOT.replace('from evolvent.sandbox.z', {boot!r} + 'from evolvent.sandbox.z')"
     )
     told = host(patch=patch)
     assert told["tier"] == "none", told

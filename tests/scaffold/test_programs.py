@@ -120,3 +120,49 @@ def test_retry_costs_one_answer_when_all_is_well() -> None:
 def test_other_programs_are_refused(scaffold: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="scaffold"):
         check(scaffold)
+
+
+@dataclass(frozen=True)
+class Tried:
+    whole: str
+    brief: str
+    faults: tuple[int, int]
+    prompt: str | None
+
+
+def sums(prompt: str, output: str) -> Tried | None:
+    """Outputs are digits that must add up to the prompt: ``3`` is answered by ``3``, or by ``1`` and then ``2``."""
+    if prompt == "untested":
+        return None
+    first, _, before = prompt.partition("+")
+    if not output.isdigit():
+        return Tried("", output, (9, 9), None)
+    done = int(before or 0) + int(output) if len(output) == 1 else int(output[1:])
+    missing = abs(int(first) - done)
+    whole = f"0{done}"
+    return Tried(whole, str(done), (missing, 0), f"{first}+{done}" if missing else None)
+
+
+TESTED = Tools(complains, advances, sums)
+REVISE = {"kind": "revise", "answers": 4}
+
+
+def test_revise_asks_for_a_fix_of_the_best_attempt_and_stops_when_nothing_fails() -> None:
+    model = Model([["3"], ["1"], ["x"], ["y"]], [["2"], ["2"]])
+    answered = run(REVISE, model, TESTED, ["3", "3", "untested", "2"], 1)
+    assert answered.outputs[:3] == ["3", "3", "x"]
+    assert model.calls[1] == (("3+1", "2"), 1, 0.0) or model.calls[1][0] == ("3+1",)
+    assert answered.steps[0] == [("3", "3")]
+    assert answered.steps[1] == [("3+1", "2"), ("3", "3")]  # the failed attempt is in the fix's prompt, never an answer
+    assert answered.steps[2] == [("untested", "x")]
+
+
+def test_revise_keeps_the_best_and_samples_where_it_is_stuck() -> None:
+    model = Model([["1"]], [["9"]], [["1"]], [["3"]])
+    answered = run(REVISE, model, TESTED, ["5"], 1)
+    asked = [(call[0][0], call[2]) for call in model.calls]
+    assert asked == [("5", 0.0), ("5+1", 0.0), ("5", TEMPERATURE), ("5+1", TEMPERATURE)]
+    assert answered.outputs == ["4"]
+    assert answered.steps == [[("5+1", "3"), ("5", "4")]]
+    assert answered.tokens == 4 * 11
+    assert len(set(model.seeds)) == 4

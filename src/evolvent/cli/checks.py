@@ -85,8 +85,9 @@ def doctor(folder: Dir = HERE, as_json: AsJson = False) -> None:
     report.add("disk", lambda: _disk(folder))
     found: dict[str, str] = {}
     report.add("sandbox", lambda: _sandbox(found))
+    report.add("code", lambda: _code_sandbox(found))
     report.add("network", lambda: found.get("network", "unknown: no worker started"))
-    report.close("doctor", as_json, isolation=found.get("isolation", "none"))
+    report.close("doctor", as_json, isolation=found.get("isolation", "none"), code=found.get("code", "none"))
 
 
 def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
@@ -186,6 +187,18 @@ def _sandbox(found: dict[str, str]) -> str:
     if tier != KERNEL:
         raise CheckFailed(f"isolation is '{tier}', a judge needs '{KERNEL}' (Linux with seccomp and Landlock)")
     return f"isolation '{tier}', each protection tried"
+
+
+def _code_sandbox(found: dict[str, str]) -> str:
+    """Prove a tier for model-written code, as a task that runs some does."""
+    from evolvent.sandbox import PROMOTING, CodeSandbox
+
+    with CodeSandbox(warm=0) as box:
+        found["code"] = box.tier
+        over = f"; not {'; not '.join(box.ground.passed_over)}" if box.ground.passed_over else ""
+    if box.tier not in PROMOTING:
+        raise CheckFailed(f"model-written code: tier '{box.tier}', which may screen and train but not promote{over}")
+    return f"model-written code: tier '{box.tier}', each protection tried{over}"
 
 
 def _network(pid: int) -> str:

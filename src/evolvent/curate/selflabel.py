@@ -6,7 +6,8 @@ is near its target: neither rare nor certain. The model samples several answers 
 becomes training data. No reference answer exists anywhere in this process.
 
 Filters: ``verified`` (the task's verifier, if it reads no answer), ``cycle`` (the model maps its answer back; for tasks
-whose verifier computes the answer), ``feedback`` (the task's scratch run does not complain: a user's own tests), and the control arms ``none`` (all) and ``random`` (answers of other problems).
+whose verifier computes the answer), ``feedback`` (the task's scratch run does not complain: a user's own tests), and
+the control arms ``none`` (all) and ``random`` (answers of other problems).
 
 Not here: training, and the decision whether it helped.
 """
@@ -115,9 +116,7 @@ class Maker:
             believed.append([scores[text].correct for text in samples])
         return believed
 
-    def _feedback(
-        self, problems: Sequence[Problem], outputs: Sequence[list[str]], funnel: Funnel
-    ) -> list[list[bool]]:
+    def _feedback(self, problems: Sequence[Problem], outputs: Sequence[list[str]], funnel: Funnel) -> list[list[bool]]:
         believed = []
         for problem, samples in zip(problems, outputs, strict=True):
             fine = {text: self.task.feedback(problem.prompt, text) is None for text in set(samples)}

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from evolvent.errors import SandboxError
 from evolvent.precheck import read_artifact
-from evolvent.sandbox import IsolatedProcess
+from evolvent.sandbox import IsolatedProcess, running
 from evolvent.store import Store
 from evolvent.types import Problem, Score, canonical_json, content_hash, derive_seed
 
@@ -151,7 +151,7 @@ class Bench:
 
         Raises:
             ModelRefused: the model's files break the pre-check; no byte of them reached the worker.
-            SandboxError: the worker failed twice.
+            SandboxError: the worker failed twice, or the verifier's sandbox did.
             StoreError: the model is missing or altered.
         """
         # The genome is only a description: weights and scaffold are what runs.
@@ -223,7 +223,8 @@ class Bench:
         return self._ask(request)
 
     def _ask(self, request: dict[str, Any], blobs: Sequence[bytes] = ()) -> dict[str, Any]:
-        answer = self._started().call(request, blobs, timeout_s=self._timeout_s)
+        # The worker may start nothing: what its scratch runs need run is run in our sandbox, as its outputs will be.
+        answer = self._started().call(request, blobs, timeout_s=self._timeout_s, answer=running.answer)
         if "error" in answer:
             raise SandboxError(f"worker, {request['op']}: {str(answer['error'])[:500]}")
         return answer
@@ -243,6 +244,8 @@ class Bench:
     def _solves(self, problem: Problem, output: str, probe_seed: int) -> bool:
         try:
             return self._task.verify(problem, output, probe_seed).correct is True
+        except SandboxError:
+            raise  # nothing was found out about the output, so nothing may be concluded
         except Exception as exc:  # hostile output must not fell the judge
             print(f"judge: verifier failed on an output: {type(exc).__name__}: {exc}", file=sys.stderr)
             return False

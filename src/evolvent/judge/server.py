@@ -31,7 +31,7 @@ from evolvent.judge.bench import Bench, Block, ItemSource, TwinBench
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import Gate, Pair, PairedGate, Stage, items_used, standing_stages
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
-from evolvent.sandbox import KERNEL, read_json, write_json
+from evolvent.sandbox import KERNEL, read_json, running, write_json
 from evolvent.store import Store
 from evolvent.types import Candidate, Decision, content_hash, dec
 
@@ -294,6 +294,7 @@ def main() -> None:
     os.dup2(2, 1)
     task = tasks.load(options.task)
     folder = JudgeFolder(options.folder.resolve(), secret)
+    running.insist([folder.root])
     worker = [
         sys.executable,
         *([] if options.worker.endswith(".py") else ["-m"]),

@@ -1,8 +1,8 @@
 """A codec for Python functions and the prompts about them, without loss: what is decoded is what was encoded.
 
-Keywords, operators, common calls and the words of a stated list are tokens; each other name, number and text of a prompt
-gets a *slot* token, chosen by the prompt's own hash, as in `codec.SqlCodec`. White space costs tokens only where it differs
-from what `ast.unparse` would write: each pair of neighbours has a white space that goes without saying.
+Keywords, operators, common calls and the words of a stated list are tokens; each other name, number and text of a
+prompt gets a *slot* token, chosen by the prompt's own hash, as in `codec.SqlCodec`. White space costs tokens only where
+it differs from what `ast.unparse` would write: each pair of neighbours has a white space that goes without saying.
 
 Not here: meaning. Any text can be written, if it has few enough names.
 """
@@ -20,16 +20,20 @@ MARKS = ("# code", "# fix", "# write", "# failed:")
 MAX_LINE = 24  # lines of code whose numbers are tokens; later numbers are slots
 INDENTS = (" " * 16, " " * 12, " " * 8, " " * 4)  # longest first
 SPACES = (*INDENTS, " ", "\n", "\t")
-GLUE = "<glue>"
+_GLUE = 2  # its id; then come the white spaces
 KEYWORDS = tuple(keyword.kwlist)
 OPERATORS = (
-    "(", ")", "[", "]", "{", "}", ",", ":", ".", ";", "#", "=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "//",
-    "%", "**", "+=", "-=", "*=", "//=", "%=", "?", "-1", "0", "1", "2", "3", "10", "26", "97", "''", "' '", "'('", "')'",
+    "(", ")", "[", "]", "{", "}", ",", ":", ".", ";", "#", "=", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/",
+    "//",
+    "%", "**", "+=", "-=", "*=", "//=", "%=", "?", "-1", "0", "1", "2", "3", "10", "26", "97", "''", "' '", "'('",
+    "')'",
     "'aeiou'",
 )  # fmt: skip
 CALLS = (
-    "abs", "all", "any", "bool", "chr", "dict", "enumerate", "int", "len", "list", "max", "min", "ord", "range", "reversed",
-    "set", "sorted", "str", "sum", "tuple", "zip", "add", "append", "count", "endswith", "extend", "get", "index", "insert",
+    "abs", "all", "any", "bool", "chr", "dict", "enumerate", "int", "len", "list", "max", "min", "ord", "range",
+    "reversed",
+    "set", "sorted", "str", "sum", "tuple", "zip", "add", "append", "count", "endswith", "extend", "get", "index",
+    "insert",
     "isalpha", "isdigit", "islower", "isspace", "isupper", "items", "join", "keys", "lower", "pop", "remove", "replace",
     "reverse", "sort", "split", "startswith", "strip", "swapcase", "upper", "values",
 )  # fmt: skip
@@ -48,20 +52,15 @@ _BREAKS_BEFORE = frozenset({*MARKS, "assert", "#"})
 
 def usual_space(before: str, after: str) -> str:
     """The white space between two neighbours that goes without saying; ``""`` names the start and the end of a text."""
-    if not before:
+    if not before or _LINE.fullmatch(before):
         return ""
     if not after:
         return "\n" if before in ("# fix", "# write") else ""
-    if _LINE.fullmatch(before):
-        return ""
     if _LINE.fullmatch(after) or after in _BREAKS_BEFORE:
         return "\n"
-    if after in ")]},:." or before in ("(", "[", "{", "."):
-        return ""
-    if after in "([":
-        word = before[-1].isalnum() or before[-1] in "_)]}'\""
-        return "" if word and before not in KEYWORDS else " "
-    return " "
+    word = before not in KEYWORDS and (before[-1].isalnum() or before[-1] in "_)]}'\"")
+    tight = after in ")]},:." or before in ("(", "[", "{", ".") or (after in "([" and word)
+    return "" if tight else " "
 
 
 class PythonCodec:
@@ -78,10 +77,10 @@ class PythonCodec:
         self.words, self.num_slots = tuple(words), num_slots
         lines = [f"{number}{mark}" for mark in "|+-" for number in range(MAX_LINE + 1)]
         known = dict.fromkeys([*MARKS, *KEYWORDS, *OPERATORS, *CALLS, *lines, *self.words])
-        self._texts = ["<pad>", "<eos>", GLUE, *SPACES, *known]
-        self._first_word = 3 + len(SPACES)
+        self._texts = ["<pad>", "<eos>", "<glue>", *SPACES, *known]
+        self._first_word = _GLUE + 1 + len(SPACES)
         self._ids = {text: i for i, text in enumerate(self._texts) if i >= self._first_word}
-        self._spaces = {text: i for i, text in enumerate(self._texts) if 2 < i < self._first_word}
+        self._spaces = {text: i for i, text in enumerate(self._texts) if _GLUE < i < self._first_word}
         self._first_slot = len(self._texts)
 
     @property
@@ -119,14 +118,12 @@ class PythonCodec:
             if token == EOS:
                 break
             if token < self._first_word:
-                space = (space or "") + (self._texts[token] if token > self._spaces_before else "")
+                space = (space or "") + (self._texts[token] if token > _GLUE else "")
                 continue
             word = self._texts[token] if token < self._first_slot else names.get(token, "?")
             made += [usual_space(before, word) if space is None else space, word]
             before, space = word, None
         return "".join([*made, usual_space(before, "") if space is None else space])
-
-    _spaces_before = 2  # ids up to here (padding, end, glue) are no white space
 
     def _parts(self, text: str) -> list[int | str]:
         """Ids of what is known, and the text of what needs a slot."""
@@ -142,7 +139,7 @@ class PythonCodec:
         if actual == usual:
             return []
         if not actual:
-            return [self._texts.index(GLUE)]
+            return [_GLUE]
         ids: list[int | str] = []
         while actual:
             first = next(space for space in SPACES if actual.startswith(space))

@@ -2,7 +2,8 @@
 
 It loads its libraries, locks itself in (`sandbox.isolate`), and only then reads the first byte from the judge. Weights
 and prompts come over a pipe, texts go back. Answers, probes and the secret never enter it. It has no network and no
-file.
+file, and starts no process: where a scratch run needs model-written code run, it asks over the same pipe, and whoever
+started it runs the code in a sandbox.
 
 Not here: verification and statistics (`judge/`), which this process could not influence if it tried.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import torch
@@ -21,10 +23,12 @@ from evolvent.models.codec import Codec, SqlCodec
 from evolvent.models.files import from_files, to_files
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.observe.rollout import rollout
-from evolvent.sandbox import frames
+from evolvent.sandbox import frames, running
+from evolvent.sandbox.code import Outcome
 from evolvent.sandbox.isolate import isolate
 from evolvent.scaffold import programs
 from evolvent.tasks.base import Task
+from evolvent.types import Json
 
 MAX_MODELS = 8
 
@@ -38,6 +42,21 @@ def _rehearse(task: Task) -> None:
     for kind in programs.KINDS:
         scaffold = {"kind": kind} if kind == "direct" else {"kind": kind, "answers": 2}
         rollout(model, loaded, task, scaffold, [prompt], 0)
+
+
+class _Asking:
+    """A runner that asks the process at the other end of the pipe."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source, self._sink = source, sink
+
+    def call(self, source: str, function: str, calls: Sequence[Sequence[Json]]) -> Outcome:
+        question = {"source": source, "function": function, "calls": [list(call) for call in calls]}
+        frames.write_json(self._sink, {"question": question})
+        told = frames.read_json(self._source)
+        if told is None:
+            raise SystemExit(0)  # nobody is there any more
+        return running.outcome_of(told)
 
 
 class _Worker:
@@ -76,6 +95,7 @@ def main() -> None:
     _rehearse(task)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     tier = isolate(hidden=arguments.hidden)
+    running.use(_Asking(source, sink))
     frames.write_json(sink, {"ready": True, "isolation": tier})
     worker = _Worker(task, source)
     while (request := frames.read_json(source)) is not None:

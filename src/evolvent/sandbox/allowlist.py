@@ -3,7 +3,8 @@
 A plain Python function reads and writes what it holds open, asks for memory and time, and looks into its library. That
 is nearly all of this list. Calls newer than it get ENOSYS, so that libraries fall back; a program of another
 architecture is killed. Files may be opened for writing, made and removed only where there is a scratch folder to do it
-in, and threads only where the task may have some; processes never.
+in, and threads only where the task may have some; processes never. Nothing that works on a descriptor may leave a mark
+on what it stands for, since the null device is the host's: no flags, no times, no modes.
 
 Not here: the longer leash of the rollout worker, whose libraries need more (`seccomp.py`); which files (`landlock.py`).
 """
@@ -37,21 +38,23 @@ _ALLOWED: dict[str, tuple[int, int]] = {
     "getdents64": (217, 61), "set_tid_address": (218, 96), "restart_syscall": (219, 128), "clock_gettime": (228, 113),
     "clock_getres": (229, 114), "clock_nanosleep": (230, 115), "exit_group": (231, 94), "newfstatat": (262, 79),
     "readlinkat": (267, 78), "faccessat": (269, 48), "pselect6": (270, 72), "ppoll": (271, 73),
-    "set_robust_list": (273, 99), "dup3": (292, 24), "pipe2": (293, 59), "getrandom": (318, 278),
-    "membarrier": (324, 283), "statx": (332, 291), "rseq": (334, 293),
+    "set_robust_list": (273, 99), "dup3": (292, 24), "getrandom": (318, 278),
+    "statx": (332, 291), "rseq": (334, 293),
 }  # fmt: skip
 _IN_SCRATCH: dict[str, tuple[int, int]] = {
     "truncate": (76, 45), "ftruncate": (77, 46), "rename": (82, -1), "mkdir": (83, -1), "rmdir": (84, -1),
-    "unlink": (87, -1), "chmod": (90, -1), "fchmod": (91, 52), "mkdirat": (258, 34), "unlinkat": (263, 35),
-    "renameat": (264, 38), "fchmodat": (268, 53), "utimensat": (280, 88), "renameat2": (316, 276),
+    "unlink": (87, -1), "chmod": (90, -1), "mkdirat": (258, 34), "unlinkat": (263, 35),
+    "renameat": (264, 38), "fchmodat": (268, 53), "renameat2": (316, 276),
 }  # fmt: skip
 _OPEN, _OPENAT, _CLONE, _PRLIMIT, _FCNTL = (2, -1), (257, 56), (56, 220), (302, 261), (72, 25)
 _O_WRITE = 0x1 | 0x2 | 0x40 | 0x200 | 0x400  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND
 _O_TMPFILE = 0x400000
 _CLONE_THREAD, _CLONE_NEW = 0x00010000, 0x7E020080
-# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. F_SETOWN would send signals to others, F_SETPIPE_SZ take
-# memory.
-_FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030)
+_PIPE2, _PIPE_FLAGS = (293, 59), 0x80000 | 0x800  # O_CLOEXEC, O_NONBLOCK; others make pipes of other kinds
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC. F_SETOWN would send signals to others, F_SETPIPE_SZ take memory;
+# the flags that F_SETFL sets belong to the open file, and the null device is opened once for all children: the next
+# task would find them set.
+_FCNTL_ALLOWED = (0, 1, 2, 3, 1030)
 
 
 def build_allowlist(column: int, *, opens: bool = True, scratch: bool = True, threads: bool = False) -> bytes:
@@ -75,6 +78,7 @@ def build_allowlist(column: int, *, opens: bool = True, scratch: bool = True, th
     # prlimit64 may ask (new limit NULL), not set: both halves of the pointer must be zero.
     halves = [part for half in (0, 4) for part in (load(2, half), step(JUMP_EQ, 0, 1, 0), refuse)]
     program += _when(_PRLIMIT[column], [*halves, allow])
+    program += _when(_PIPE2[column], [load(1), step(JUMP_SET, ~_PIPE_FLAGS & 0xFFFFFFFF, 0, 1), refuse, allow])
     commands = [part for command in _FCNTL_ALLOWED for part in (step(JUMP_EQ, command, 0, 1), allow)]
     program += _when(_FCNTL[column], [load(1), *commands, refuse])
     numbers = sorted(

@@ -40,8 +40,9 @@ def argv(program: str, *, scratch_bytes: int = 1 << 20, prefixes: Sequence[Path]
         "--clearenv", "--setenv", "PATH", "/usr/bin",
         "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
         "--symlink", "usr/bin", "/bin",
+        # Before the folders: one of them may lie below /tmp.
+        "--proc", "/proc", "--dev", "/dev", "--size", str(scratch_bytes), "--tmpfs", "/tmp",
         *(part for folder in shown for part in ("--ro-bind", str(folder), str(folder))),
         *(part for name in _OURS for part in ("--ro-bind", str(_PACKAGE / name), str(_PACKAGE / name))),
-        "--proc", "/proc", "--dev", "/dev", "--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/",
-        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "box", "--",
+        "--chdir", "/", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "box", "--",
     ]  # fmt: skip

@@ -43,8 +43,9 @@ class CodeSandbox:
         self._limits = limits or Limits()
         self._warm = warm
         self._ready: deque[Child] = deque()
-        self.ground: Ground = find_ground(hidden)
-        self._nursery: Nursery | None = self.ground.nursery()
+        self.ground: Ground
+        self._nursery: Nursery | None
+        self.ground, self._nursery = find_ground(hidden)
         self._fill()
 
     @property
@@ -71,11 +72,12 @@ class CodeSandbox:
         task = Task(source=source, function=function, calls=calls)
         try:
             nursery, child = self._take(limits)
-            # The next child is born while this one works.
-            return run_task(nursery, child, task, limits, self.tier, meanwhile=self._fill)
-        except SandboxError:
+            outcome = run_task(nursery, child, task, limits, self.tier)
+            self._fill()  # born while the caller, or the next task, is at work
+        except BaseException:  # Ctrl-C too: what was begun must not go on
             self.close()
             raise
+        return outcome
 
     def close(self) -> None:
         """End everything. May be called again; a later call starts anew."""
@@ -105,7 +107,11 @@ class CodeSandbox:
             child = self._ready.popleft()
         else:
             child = self._nursery.order(wanted)
-        held = frozenset(child.wait_locked())
+        try:
+            held = frozenset(child.wait_locked())
+        except SandboxError:
+            child.close()
+            raise
         if missing := self.ground.plan.needs - held:
             raise SandboxError(f"sandbox child: lost {', '.join(sorted(missing))}, which was there at the start")
         return self._nursery, child

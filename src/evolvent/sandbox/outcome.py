@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,13 +109,7 @@ class Task:
         return buffer.getvalue()
 
 
-def _nothing() -> None:
-    pass
-
-
-def run_task(
-    nursery: Nursery, child: Child, task: Task, limits: Limits, tier: str, meanwhile: Callable[[], None] = _nothing
-) -> Outcome:
+def run_task(nursery: Nursery, child: Child, task: Task, limits: Limits, tier: str) -> Outcome:
     """Give a child that is locked in its task, and end it.
 
     Args:
@@ -124,7 +118,6 @@ def run_task(
         task: what it is to do.
         limits: that it was born with.
         tier: for the record.
-        meanwhile: done after the task was sent and before its answer is waited for.
 
     Raises:
         SandboxError: the zygote is gone.
@@ -133,10 +126,10 @@ def run_task(
         payload = task.framed()
     except ValueError as exc:
         nursery.end(child)
-        return Outcome(status="error", results=(), detail=f"source: {exc}"[:_MAX_DETAIL], tier=tier)
-    reading = child.exchange(payload, limits.output_bytes, limits.wall_s, meanwhile)
+        return Outcome(status="error", results=(), detail=_legible(f"source: {exc}"), tier=tier)
+    reading = child.exchange(payload, limits.output_bytes, limits.wall_s)
     status, detail, results = _tell(reading, nursery.end(child), limits, len(task.calls))
-    return Outcome(status=status, results=results, detail=detail[:_MAX_DETAIL], tier=tier)
+    return Outcome(status=status, results=results, detail=_legible(detail), tier=tier)
 
 
 _Told = tuple[str, str, tuple[CallResult, ...]]
@@ -184,4 +177,9 @@ def _call_result(pair: Any) -> CallResult:
     if error and value is not None:
         raise SandboxError("result: expected a value or an error")
     plain.decode(value)  # anything that `encode` would not write is refused
-    return CallResult(value=value, error=error[:_MAX_DETAIL])
+    return CallResult(value=value, error=_legible(error))
+
+
+def _legible(text: str) -> str:
+    """Text from inside, safe to store and to print: capped, no half surrogates, nothing that steers a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text[:_MAX_DETAIL])

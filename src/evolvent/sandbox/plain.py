@@ -177,7 +177,7 @@ def _decode_leaf(tag: str, parts: list[Json]) -> Any:
     except (ValueError, OverflowError):
         return _refuse(text)
     if isinstance(value, Opaque):
-        return value if text == text[:_MAX_NAME] else _refuse(text)
+        return value if text == _encode_text(text[:_MAX_NAME]) else _refuse(text)
     # One spelling a value: what `encode` would not write is not taken.
     return value if encode(value) == [tag, text] else _refuse(text)
 

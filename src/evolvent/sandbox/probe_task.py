@@ -119,6 +119,6 @@ _KINDS: dict[str, Callable[..., object]] = {
     "control": _control, "descriptors": _descriptors, "exec": lambda: os.execve("/nonexistent", ["x"], {}),
     "fork": _fork, "kill": lambda pid: os.kill(pid, 0), "link": os.link, "list": _list,
     "memfd": lambda: os.memfd_create("x"), "mkdir": os.mkdir, "mount": _mount, "pair": _pair,
-    "raise_limit": _raise_limit, "read": _read, "rename": os.rename, "symlink": os.symlink, "tcp": _tcp, "time":
-    time.time, "udp": _udp, "unix": _unix, "unlink": os.unlink, "write": _write,
+    "raise_limit": _raise_limit, "read": _read, "rename": os.rename, "symlink": os.symlink, "tcp": _tcp,
+    "time": time.time, "touch": os.utime, "udp": _udp, "unix": _unix, "unlink": os.unlink, "write": _write,
 }  # fmt: skip

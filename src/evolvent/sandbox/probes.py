@@ -33,7 +33,7 @@ _ABSENT = frozenset(
 )
 _RESULT_PIPE = 4
 _NEW_USER = 0x10000000
-_F_SETOWN, _F_SETPIPE_SZ = 8, 1031
+_F_SETFL, _F_SETOWN, _F_SETPIPE_SZ = 4, 8, 1031
 # Calls by number, with arguments that would do no harm if they were let through.
 _CALLS: dict[str, tuple[int, ...]] = {
     "ptrace": (0,), "process_vm_readv": (1, 0, 0, 0, 0, 0), "unshare": (_NEW_USER,), "setns": (-1, 0),
@@ -153,9 +153,12 @@ class Watch:
         folders = ["/proc", "/root", "/home", "/dev", str(Path(__file__).parent)]
         files += [str(path) for folder in namespaces.standard_library() for path in _foreign(folder)]
         for path in dict.fromkeys([*files, *climbs, *folders, *map(str, hidden)]):
+            # What is closed to us as well proves nothing about the sandbox.
+            if not os.access(path, os.R_OK):
+                continue
             if os.path.isdir(path):
                 yield Attempt(f"list {path}", "list", (path, _names(Path(path))), core=True)
-            elif os.path.exists(path):
+            else:
                 yield Attempt(f"read {path}", "read", (path,), core=True)
 
     def _writes(self, scratch: bool) -> Iterator[Attempt]:
@@ -224,6 +227,9 @@ def _calls() -> Iterator[Attempt]:
     yield Attempt("another root", "chroot", ("/tmp",), strict=True)
     yield Attempt("signals by a pipe", "control", (_RESULT_PIPE, _F_SETOWN, os.getpid()))
     yield Attempt("a larger pipe", "control", (_RESULT_PIPE, _F_SETPIPE_SZ, 1 << 20))
+    # The null device is the host's, and opened once for all children: what is left on it the next task would find.
+    yield Attempt("flags on the null device", "control", (1, _F_SETFL, os.O_APPEND | os.O_WRONLY))
+    yield Attempt("times on the null device", "touch", (1,))
     yield Attempt("a raised limit", "raise_limit", (resource.RLIMIT_NOFILE,), strict=True)
 
 

@@ -91,19 +91,28 @@ class IsolatedProcess:
         """The child has not ended."""
         return self._process.poll() is None
 
-    def call(self, request: dict[str, Any], blobs: Sequence[bytes] = (), *, timeout_s: float) -> dict[str, Any]:
+    def call(
+        self,
+        request: dict[str, Any],
+        blobs: Sequence[bytes] = (),
+        *,
+        timeout_s: float,
+        answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
         """Send one request, its blobs after it, and wait for the answer.
 
         Args:
             request: JSON object.
             blobs: raw frames that follow it.
-            timeout_s: seconds until the child is killed.
+            timeout_s: seconds until the child is killed, questions included.
+            answer: replies to what the child asks on its way (a frame that holds ``question``); without it a child that
+                asks has failed.
 
         Raises:
             SandboxError: the child died, ran out of time, or answered something that is not a strict JSON frame. It has
                 been killed then.
         """
-        return self._bounded(lambda: self._exchange(request, blobs), timeout_s)
+        return self._bounded(lambda: self._exchange(request, blobs, answer), timeout_s)
 
     def receive(self, *, timeout_s: float) -> dict[str, Any]:
         """Wait for a frame that the child sends by itself, such as its first message.
@@ -136,13 +145,25 @@ class IsolatedProcess:
     ) -> None:
         self.close()
 
-    def _exchange(self, request: dict[str, Any], blobs: Sequence[bytes]) -> dict[str, Any]:
+    def _exchange(
+        self,
+        request: dict[str, Any],
+        blobs: Sequence[bytes],
+        answer: Callable[[dict[str, Any]], dict[str, Any]] | None,
+    ) -> dict[str, Any]:
         stdin = self._process.stdin
         assert stdin is not None
         write_json(stdin, request)
         for blob in blobs:
             write_bytes(stdin, blob)
-        return self._read()
+        told = self._read()
+        while "question" in told:
+            question = told["question"]
+            if answer is None or not isinstance(question, dict):
+                raise SandboxError("it asked a question that nobody answers")
+            write_json(stdin, answer(question))
+            told = self._read()
+        return told
 
     def _read(self) -> dict[str, Any]:
         stdout = self._process.stdout

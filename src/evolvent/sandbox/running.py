@@ -12,13 +12,15 @@ import atexit
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from evolvent.errors import SandboxError
 from evolvent.sandbox.code import CallResult, CodeSandbox, Outcome
+from evolvent.sandbox.tiers import PROMOTING
 from evolvent.types import Json
 
-__all__ = ["Runner", "answer", "outcome_of", "runner", "use"]
+__all__ = ["Runner", "answer", "insist", "outcome_of", "runner", "use"]
 
 
 class Runner(Protocol):
@@ -40,6 +42,8 @@ class _Shared:
         self._lock = threading.Lock()
         self._sandbox: CodeSandbox | None = None
         self._owner = 0
+        self.judging = False
+        self.hidden: tuple[Path, ...] = ()
 
     def call(self, source: str, function: str, calls: Sequence[Sequence[Json]]) -> Outcome:
         with self._lock:
@@ -56,7 +60,14 @@ class _Shared:
 
     def _started(self) -> CodeSandbox:
         if self._sandbox is None or self._owner != os.getpid():  # a forked child has a zygote of its own
-            self._sandbox, self._owner = CodeSandbox(), os.getpid()
+            sandbox = CodeSandbox(hidden=self.hidden)
+            if self.judging and sandbox.tier not in PROMOTING:
+                sandbox.close()
+                raise SandboxError(
+                    f"code sandbox: expected a tier that may promote, one of {', '.join(sorted(PROMOTING))}; "
+                    f"this machine gives '{sandbox.tier}', see `evolvent doctor`"
+                )
+            self._sandbox, self._owner = sandbox, os.getpid()
             atexit.register(self.close)
         return self._sandbox
 
@@ -73,6 +84,11 @@ def runner() -> Runner:
 def use(chosen: Runner) -> None:
     """Name another runner, for the rest of this process."""
     _chosen[:] = [chosen]
+
+
+def insist(hidden: Sequence[Path]) -> None:
+    """From now on this process's own sandbox must hold well enough to judge in, and must not read `hidden`."""
+    _shared.judging, _shared.hidden = True, tuple(hidden)
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,17 @@ from evolvent.sandbox.worker import LOCKED_WELL
 
 __all__ = ["Child", "End", "Nursery", "Reading"]
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from evolvent.sandbox.zygote import main; main()"
+# The package's front door stays shut: a zygote loads what it needs, since every page that it holds is paid for at each
+# fork.
+_BOOT = """
+import sys, types
+sys.path.insert(0, sys.argv[1])
+package = types.ModuleType("evolvent.sandbox")
+package.__path__ = [sys.argv[1] + "/evolvent/sandbox"]
+sys.modules["evolvent.sandbox"] = package
+from evolvent.sandbox.zygote import main
+main()
+"""
 _START_S = 30.0
 _LOCK_S = 10.0
 _END_S = 10.0
@@ -89,21 +99,19 @@ class Child:
             raise SandboxError(f"sandbox child: could not lock itself in: {hello.get('failed')}")
         return list(hello[LOCKED_WELL])
 
-    def exchange(self, payload: bytes, max_bytes: int, wall_s: float, meanwhile: Callable[[], None]) -> Reading:
+    def exchange(self, payload: bytes, max_bytes: int, wall_s: float) -> Reading:
         """Send the task and read the one frame of the answer.
 
         Args:
             payload: the task, framed.
             max_bytes: longest frame taken.
             wall_s: seconds from now until it is late.
-            meanwhile: done once as much was sent as the pipe takes.
         """
         deadline = time.monotonic() + wall_s
         unsent = memoryview(payload)
         assert self._request is not None
         os.set_blocking(self._request, False)
         unsent = self._push(unsent)
-        meanwhile()
         waiting = select.poll()
         waiting.register(self._result, select.POLLIN)
         if unsent:
@@ -254,9 +262,12 @@ class Nursery:
 
     def close(self) -> None:
         """End the zygote and all its children, and wait. May be called again."""
-        self._control.close()
-        self._process.kill()
-        self._process.wait(_END_S)
+        self._control.close()  # it ends its children, then itself
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_END_S)
         if self._process.stderr is not None:
             self._process.stderr.close()
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolvent.errors import SandboxError
+from evolvent.errors import SandboxError, boundary
 from evolvent.sandbox import bubblewrap, probes
 from evolvent.sandbox.isolate import KERNEL, REDUCED
 from evolvent.sandbox.outcome import Limits, run_task
@@ -99,8 +99,8 @@ def plans() -> list[Plan]:
     ]
 
 
-def find_ground(hidden: Sequence[Path] = ()) -> Ground:
-    """The strongest tier that can be set up here and keeps its word.
+def find_ground(hidden: Sequence[Path] = ()) -> tuple[Ground, Nursery]:
+    """The strongest tier that can be set up here and keeps its word, and the zygote that kept it.
 
     Args:
         hidden: paths that must be unreadable from inside, besides what is always tried.
@@ -112,22 +112,24 @@ def find_ground(hidden: Sequence[Path] = ()) -> Ground:
     for plan in plans():
         ground = Ground(plan.tier, plan, tuple(reasons))
         try:
-            with ground.nursery() as nursery:
-                _prove(ground, nursery, hidden)
-        except _Missing as exc:
-            reasons.append(f"{plan.tier}: {exc}")
+            return ground, _proven(ground, hidden)
+        except probes.GotThrough:
+            raise
         except SandboxError as exc:
-            if isinstance(exc, probes.GotThrough):
-                raise
             reasons.append(f"{plan.tier}: {exc}")
-        else:
-            return ground
     why = "; ".join(reasons) or f"nothing is known to hold on {sys.platform}"
     raise SandboxError(f"no sandbox for model-written code on this machine, so none is run: {why}")
 
 
-class _Missing(SandboxError):
-    """A child is not held by what its tier needs."""
+def _proven(ground: Ground, hidden: Sequence[Path]) -> Nursery:
+    nursery = ground.nursery()
+    try:
+        with boundary(SandboxError, "probes"):
+            _prove(ground, nursery, hidden)
+    except BaseException:
+        nursery.close()
+        raise
+    return nursery
 
 
 def _prove(ground: Ground, nursery: Nursery, hidden: Sequence[Path]) -> None:
@@ -135,7 +137,7 @@ def _prove(ground: Ground, nursery: Nursery, hidden: Sequence[Path]) -> None:
     held = frozenset(child.wait_locked())
     if missing := ground.plan.needs - held:
         nursery.end(child)
-        raise _Missing(f"this kernel gives no {', '.join(sorted(missing))}")
+        raise SandboxError(f"this kernel gives no {', '.join(sorted(missing))}")
     with probes.Watch(hidden, scratch="namespaces" in held, opens=ground.plan.opens) as watch:
         outcome = run_task(nursery, child, probes.task(watch.attempts), _LIMITS, ground.tier)
         watch.judge(outcome, complete=ground.tier in PROMOTING)

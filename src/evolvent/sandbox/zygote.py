@@ -36,10 +36,13 @@ PRELOADED = (
     "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc",
     "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch",
     "fractions", "functools", "graphlib", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "keyword",
-    "math", "numbers", "operator", "pprint", "queue", "random", "re", "secrets", "statistics", "string", "struct",
-    "textwrap", "threading", "time", "timeit", "traceback", "types", "typing", "unicodedata", "urllib.parse", "uuid",
+    "math", "numbers", "operator", "pprint", "re", "string", "struct",
+    "textwrap", "time", "traceback", "types", "typing", "unicodedata", "urllib.parse",
     "warnings", "weakref", "zlib",
 )  # fmt: skip
+# `random` and `threading`, which these use, put themselves in order after each fork; that costs a child more than its
+# locks.
+LATER = ("queue", "random", "secrets", "statistics", "threading", "timeit", "uuid")
 
 
 def main() -> None:
@@ -48,8 +51,9 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[3]))
     # Only the standard library from here on; our own modules are loaded.
     sys.path[:] = [entry for entry in sys.path if entry != sys.argv[1]]
-    sys.argv[:] = [""]
-    for name in PRELOADED:
+    sys.argv[:] = sys.orig_argv[:] = [""]
+    # Where children may open no file, nothing can be imported later.
+    for name in PRELOADED if settings["opens"] else PRELOADED + LATER:
         importlib.import_module(name)
     folders = namespaces.standard_library()
     try:
@@ -79,6 +83,8 @@ class Zygote:
         while True:
             message, descriptors, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 2)
             if not message:
+                for child in tuple(self._children):
+                    self._end(child)
                 return
             order = json.loads(message)
             if order["do"] == "bear":

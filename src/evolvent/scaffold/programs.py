@@ -3,8 +3,8 @@
 A scaffold is plain data in the genome, such as ``{"kind": "direct"}`` or ``{"kind": "vote", "answers": 4}``; `answers`
 bounds what one problem may cost. ``vote`` samples all and takes the most frequent; ``retry`` runs the greedy answer
 against a scratch copy of what the prompt states, and tries again while the engine complains; ``stepwise`` runs what
-runs of an answer on the scratch copy and asks again for what is left; ``revise`` tests an attempt, reads the failure and asks
-for a fix of it, for tasks whose prompts state tests. No program sees a verifier, a probe or an answer.
+runs of an answer on the scratch copy and asks again for what is left; ``revise`` tests an attempt, reads the failure
+and asks for a fix of it, for tasks whose prompts state tests. No program sees a verifier, a probe or an answer.
 
 Not here: sampling (`models/`), verification (`tasks/`).
 """
@@ -238,8 +238,9 @@ def _revise(
 ) -> Answered:
     """Attempt, test, read the failure, fix; the attempt with the fewest faults is the answer.
 
-    A fix is first asked for greedily, then by sampling. What is learned from are the fixes, each with the failed attempt and
-    its failure in the prompt, and the first prompt with the answer that came out in the end; never the failed attempt.
+    A fix is first asked for greedily, then by sampling. What is learned from are the fixes, each with the failed
+    attempt and its failure in the prompt, and the first prompt with the answer that came out in the end; never the
+    failed attempt.
     """
     out = generate(prompts, 1, explore, seed)
     tokens = out.tokens_read + out.tokens_written

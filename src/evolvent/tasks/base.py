@@ -24,7 +24,8 @@ class Revision:
     Attributes:
         whole: the answer in a form that answers the first prompt of a chain too; ``""`` if it stands for nothing.
         brief: the same in its shortest form, as an answer to the prompt that it was given to.
-        faults: how many of the stated tests fail, how many of those made up beside them; fewer is better, in that order.
+        faults: how many of the stated tests fail, how many of those made up beside them; fewer is better, in that
+            order.
         prompt: asks to go on from this answer and tells a failure; ``None`` if nothing fails, or nothing can be told.
     """
 
@@ -42,8 +43,8 @@ class Task(Protocol):
         skills: pooled skills; the plan names one as target and protects some.
         axes: difficulty axes that a challenger may set, each with its values from easy to hard; may be empty.
         max_output_tokens: room that an answer needs.
-        filter: which of `curate`'s filters may believe self-made answers: ``verified`` (only where `verify` reads no answer),
-            ``cycle`` (needs `inverse_prompt`) or ``feedback`` (what `feedback` does not complain of).
+        filter: which of `curate`'s filters may believe self-made answers: ``verified`` (only where `verify` reads no
+            answer), ``cycle`` (needs `inverse_prompt`) or ``feedback`` (what `feedback` does not complain of).
     """
 
     @property

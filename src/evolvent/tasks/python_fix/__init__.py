@@ -1,11 +1,11 @@
 """Repair and writing of small Python functions, verified by running them on hidden inputs in a sandbox.
 
-Three pooled skills: ``single`` (one bug), ``double`` (two), ``synthesis`` (a sentence and three asserts, no code). The true
-functions are drawn from families written for the task, the bugs are mutations that show (`generate.py`); what a prompt and
-an answer look like stands in `prompts.py`.
+Three pooled skills: ``single`` (one bug), ``double`` (two), ``synthesis`` (a sentence and three asserts, no code). The
+true functions are drawn from families written for the task, the bugs are mutations that show (`generate.py`); what a
+prompt and an answer look like stands in `prompts.py`.
 
-`verify` knows the true function, so it judges and diagnoses, and never filters self-made data. The asserts of the prompt
-are what a user has: `feedback` and `revise` run these and nothing else.
+`verify` knows the true function, so it judges and diagnoses, and never filters self-made data. The asserts of the
+prompt are what a user has: `feedback` and `revise` run these and nothing else.
 
 Not here: the way from a problem to its answer (`reference.py`).
 """
@@ -61,7 +61,7 @@ class PythonFix:
         return "", None
 
     def revise(self, prompt: str, output: str) -> Revision | None:
-        """Run the asserts and own tests; the function as it is now, its failures, and the prompt that tells the first."""
+        """Run asserts and own tests; the function as it is now, its failures, and the prompt that tells the first."""
         asked = prompts.read(prompt)
         if asked is None:
             return None

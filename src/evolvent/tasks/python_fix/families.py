@@ -1,7 +1,7 @@
 """Families of small functions, written for this task, from which each problem draws one of its own.
 
-``library/*.txt`` holds them. A family is a header with its parameters and their kinds (`inputs.py`), a sentence that says
-what the function gives, and one or more sketches of its body, parted by ``--``::
+``library/*.txt`` holds them. A family is a header with its parameters and their kinds (`inputs.py`), a sentence that
+says what the function gives, and one or more sketches of its body, parted by ``--``::
 
     == count_if xs:ints
     Count the values of $xs that are @p.
@@ -9,8 +9,8 @@ what the function gives, and one or more sketches of its body, parted by ``--``:
         $c = 0
         ...
 
-``$xs`` is an identifier by role, ``@p`` a piece (`fragments.py`), ``@p($x)`` a piece about something, ``$f`` the function
-itself. A line ``%`` declares words that are chosen together: the same place of each list.
+``$xs`` is an identifier by role, ``@p`` a piece (`fragments.py`), ``@p($x)`` a piece about something, ``$f`` the
+function itself. A line ``%`` declares words that are chosen together: the same place of each list.
 
 Not here: changes of form that keep the meaning (`restyle.py`), bugs (`mutate.py`).
 """

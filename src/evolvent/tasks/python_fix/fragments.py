@@ -32,12 +32,14 @@ _NUMBER_IS = (
     ("? > #", "greater than #"), ("? < #", "less than #"), ("? >= #", "at least #"), ("? <= #", "at most #"),
     ("? == #", "equal to #"), ("? != #", "different from #"), ("? % # == 0", "divisible by #"),
     ("? % # != 0", "not divisible by #"), ("? % 2 == 0", "even"), ("? % 2 == 1", "odd"), ("? > 0", "positive"),
-    ("? < 0", "negative"), ("? * ? > #", "greater than # when squared"), ("? < 0 or ? > #", "negative or greater than #"),
+    ("? < 0", "negative"), ("? * ? > #", "greater than # when squared"), ("? < 0 or ? > #",
+    "negative or greater than #"),
     ("0 < ? and ? < #", "positive and less than #"), ("? % 2 == 0 and ? > #", "even and greater than #"),
 )  # fmt: skip
 _NUMBER_TO = (
     ("? + #", "increased by #"), ("? - #", "decreased by #"), ("? * #", "multiplied by #"), ("? * ?", "squared"),
-    ("-?", "negated"), ("abs(?)", "without its sign"), ("? // #", "divided by # and rounded down"), ("? % #", "modulo #"),
+    ("-?", "negated"), ("abs(?)", "without its sign"), ("? // #", "divided by # and rounded down"), ("? % #",
+    "modulo #"),
     ("# - ?", "subtracted from #"), ("max(?, #)", "raised to at least #"), ("min(?, #)", "cut to at most #"),
     ("? * 2 + #", "doubled and increased by #"), ("? * ? - #", "squared and decreased by #"),
 )  # fmt: skip
@@ -47,14 +49,16 @@ _CHAR_IS = (
     ("? not in 'aeiou'", "not in 'aeiou'"), ("?.isspace()", "spaces"), ("? > @", "after @ in order"),
 )  # fmt: skip
 _TEXT_TO = (
-    ("?.upper()", "in upper case"), ("?.lower()", "in lower case"), ("?[::-1]", "in reverse"), ("? + @", "with @ after it"),
+    ("?.upper()", "in upper case"), ("?.lower()", "in lower case"), ("?[::-1]", "in reverse"), ("? + @",
+    "with @ after it"),
     ("@ + ?", "with @ before it"), ("?.replace(@, '')", "without @"), ("?.strip()", "without spaces at its ends"),
     ("? * #", "written # times"), ("?[1:]", "without its first character"), ("?[:-1]", "without its last character"),
     ("?.swapcase()", "with upper and lower case swapped"), ("?[:#]", "cut to # characters"),
 )  # fmt: skip
 _WORD_IS = (
     ("len(?) > #", "longer than # characters"), ("len(?) < #", "shorter than # characters"),
-    ("len(?) == #", "exactly # characters long"), ("?.startswith(@)", "starting with @"), ("?.endswith(@)", "ending with @"),
+    ("len(?) == #", "exactly # characters long"), ("?.startswith(@)", "starting with @"), ("?.endswith(@)",
+    "ending with @"),
     ("@ in ?", "containing @"), ("@ not in ?", "not containing @"), ("? == ?[::-1]", "the same backwards"),
     ("len(?) % 2 == 0", "of even length"), ("? != ''", "not empty"), ("?.islower()", "in lower case"),
 )  # fmt: skip
@@ -65,13 +69,30 @@ _THINGS = (
     "levels", "rates", "steps", "codes", "bits", "parts", "loads", "costs", "heights", "votes", "weights", "seq", "arr",
 )  # fmt: skip
 _NUMBERS = (
-    "n", "m", "k", "num", "number", "limit", "bound", "target", "size", "amount", "level", "step", "goal", "base", "top",
+    "n", "m", "k", "num", "number", "limit", "bound", "target", "size", "amount", "level", "step", "goal", "base",
+    "top",
     "value", "quota", "width", "height", "age", "price", "score", "depth", "rank", "offset", "count", "total",
 )  # fmt: skip
-_TEXTS = ("s", "t", "text", "line", "name", "title", "phrase", "label", "message", "key", "token", "code", "entry", "string")
+_TEXTS = (
+    "s",
+    "t",
+    "text",
+    "line",
+    "name",
+    "title",
+    "phrase",
+    "label",
+    "message",
+    "key",
+    "token",
+    "code",
+    "entry",
+    "string",
+)
 _NAMES: dict[str, tuple[str, ...]] = {
     "xs": _THINGS, "ys": _THINGS, "ws": ("words", "names", "lines", "labels", "tokens", "titles", "terms", "tags"),
-    "n": _NUMBERS, "m": _NUMBERS, "a": _NUMBERS, "b": (*_NUMBERS, "best", "top", "winner", "chosen", "found"), "lo": ("lo", "low", "left", "start", "first", "floor", "lower"),
+    "n": _NUMBERS, "m": _NUMBERS, "a": _NUMBERS, "b": (*_NUMBERS, "best", "top", "winner", "chosen", "found"),
+    "lo": ("lo", "low", "left", "start", "first", "floor", "lower"),
     "hi": ("hi", "high", "right", "end", "last", "ceiling", "upper"),
     "x": ("x", "v", "item", "value", "num", "e", "el", "entry", "cur", "current"),
     "y": ("y", "w", "other", "nxt", "second", "partner"),
@@ -83,10 +104,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "s": _TEXTS, "u": _TEXTS, "ch": ("ch", "c", "char", "letter", "sign", "symbol"), "dh": ("dh", "d", "other", "mate"),
     "w": ("w", "word", "term", "part", "piece"),
     "d": ("d", "table", "counts", "seen", "store", "known", "groups", "lookup", "book", "stock"),
-    "e": ("e", "extra", "more", "update", "second", "added"), "k": ("k", "key", "name", "label"), "v": ("v", "val", "value", "amount"),
+    "e": ("e", "extra", "more", "update", "second", "added"), "k": ("k", "key", "name", "label"), "v": ("v", "val",
+    "value", "amount"),
 }  # fmt: skip
 _VERBS = (
-    "get", "make", "find", "compute", "calc", "build", "check", "pick", "read", "work_out", "solve", "do", "run", "give",
+    "get", "make", "find", "compute", "calc", "build", "check", "pick", "read", "work_out", "solve", "do", "run",
+    "give",
     "take", "see", "collect", "measure", "weigh", "score", "scan", "process", "handle", "apply", "derive", "fold",
 )  # fmt: skip
 _NOUNS = (

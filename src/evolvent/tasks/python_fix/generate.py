@@ -1,8 +1,8 @@
 """Makes problems: draws a function, plants bugs that show, picks the visible examples.
 
-A bug counts if the function still ends on every input tried, differs from the truth on the problem's own inputs, and fails
-at least one visible example. The problem holds the seed from which its function is drawn again (`reference.py`), never
-its code.
+A bug counts if the function still ends on every input tried, differs from the truth on the problem's own inputs, and
+fails at least one visible example. The problem holds the seed from which its function is drawn again (`reference.py`),
+never its code.
 
 Not here: the verifier; the functions (`families.py`).
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evolvent.tasks.python_fix import families, inputs, mutate, prompts, restyle
+from evolvent.tasks.python_fix import families, inputs, mutate, restyle
 from evolvent.tasks.python_fix.families import Function
 from evolvent.tasks.python_fix.prompts import Asked, Example
 from evolvent.tasks.python_fix.trusted import Ran, Trusted, same
@@ -169,7 +169,7 @@ def _lines_changed(before: str, after: str) -> set[str]:
 
 
 def _examples(known: Known, fails: Sequence[bool], rng: random.Random) -> tuple[Example, ...] | None:
-    """Short examples: of a repair, one or two that fail; those that pass, or of a writing all, as different as can be."""
+    """Short examples: of a repair one or two that fail; those that pass as different as can be."""
     short = []
     for call, run, wrong in list(zip(known.calls, known.runs, fails, strict=True))[OWN_CALLS:]:
         example = Example(known.function.name, tuple(call), run.value)

@@ -13,7 +13,24 @@ from evolvent.tasks.python_fix.trusted import copied
 
 _LETTERS = "aabbcdeeiostz"
 _MIXED = "aabcdeeioxzABE10 "
-_WORDS = ("", "a", "ab", "aba", "cat", "dog", "tree", "noon", "apple", "level", "sun", "bird", "Anna", "zip", "oak", "stone")
+_WORDS = (
+    "",
+    "a",
+    "ab",
+    "aba",
+    "cat",
+    "dog",
+    "tree",
+    "noon",
+    "apple",
+    "level",
+    "sun",
+    "bird",
+    "Anna",
+    "zip",
+    "oak",
+    "stone",
+)
 
 
 def _int(rng: random.Random) -> int:
@@ -90,4 +107,3 @@ def draw(kinds: Sequence[str], rng: random.Random, count: int) -> list[list[Any]
             call[1] = copied(call[0])
         calls.append(call)
     return calls
-

@@ -1,7 +1,7 @@
 """Bugs: one change of a function's syntax tree that people make by mistake.
 
-A mutation knows its kind and gives a changed source. Whether the change matters is for `generate.py` to find out by running
-both.
+A mutation knows its kind and gives a changed source. Whether the change matters is for `generate.py` to find out by
+running both.
 
 Not here: which mutation is chosen, and whether it terminates.
 """
@@ -107,7 +107,16 @@ def _of_expressions(node: ast.AST) -> Iterator[_Change]:
             yield "operator", lambda n, new=new: _set(n, op=new())
         if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Mult):
             yield "arguments", lambda n: _set(n, left=n.right, right=n.left)
-    elif isinstance(node, ast.BoolOp):
+    elif isinstance(node, ast.Call):
+        yield from _of_calls(node)
+    elif isinstance(node, ast.Subscript | ast.Slice):
+        yield from _of_indexes(node)
+    else:
+        yield from _of_conditions(node)
+
+
+def _of_conditions(node: ast.AST) -> Iterator[_Change]:
+    if isinstance(node, ast.BoolOp):
         new = ast.Or if isinstance(node.op, ast.And) else ast.And
         yield "logic", lambda n, new=new: _set(n, op=new())
         yield "removed", lambda n: n.values[0] if len(n.values) == 2 else _set(n, values=n.values[:-1])
@@ -116,20 +125,21 @@ def _of_expressions(node: ast.AST) -> Iterator[_Change]:
     elif isinstance(node, ast.IfExp):
         yield "branches", lambda n: _set(n, body=n.orelse, orelse=n.body)
         yield "negation", lambda n: _set(n, test=ast.UnaryOp(ast.Not(), n.test))
-    elif isinstance(node, ast.Call):
-        yield from _of_calls(node)
-    elif isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Slice | ast.Constant | ast.UnaryOp):
-        yield "index", lambda n: _set(n, slice=ast.BinOp(n.slice, ast.Add(), ast.Constant(1)))
-        yield "index", lambda n: _set(n, slice=ast.BinOp(n.slice, ast.Sub(), ast.Constant(1)))
-    elif isinstance(node, ast.Slice):
-        if node.lower is not None and node.upper is not None:
-            yield "index", lambda n: _set(n, lower=None)
-            yield "index", lambda n: _set(n, upper=None)
-        elif node.lower is not None or node.upper is not None:
-            yield "index", lambda n: _set(n, lower=n.upper, upper=n.lower)
     elif isinstance(node, ast.comprehension) and node.ifs:
         yield "removed", lambda n: _set(n, ifs=[])
         yield "negation", lambda n: _set(n, ifs=[ast.UnaryOp(ast.Not(), n.ifs[0])])
+
+
+def _of_indexes(node: ast.Subscript | ast.Slice) -> Iterator[_Change]:
+    if isinstance(node, ast.Subscript):
+        if not isinstance(node.slice, ast.Slice | ast.Constant | ast.UnaryOp):
+            yield "index", lambda n: _set(n, slice=ast.BinOp(n.slice, ast.Add(), ast.Constant(1)))
+            yield "index", lambda n: _set(n, slice=ast.BinOp(n.slice, ast.Sub(), ast.Constant(1)))
+    elif node.lower is not None and node.upper is not None:
+        yield "index", lambda n: _set(n, lower=None)
+        yield "index", lambda n: _set(n, upper=None)
+    elif node.lower is not None or node.upper is not None:
+        yield "index", lambda n: _set(n, lower=n.upper, upper=n.lower)
 
 
 def _of_calls(node: ast.Call) -> Iterator[_Change]:

@@ -12,10 +12,10 @@ A prompt to repair, and one to write::
 
 The line ``# failed`` is there only after an attempt. An answer takes one of two forms, nothing before or after it:
 
-- *edits*, to a prompt with code: lines that begin with a number of the prompt's code, ascending. ``2|text`` puts `text` in
-  the place of line 2, ``2-`` drops line 2, ``2+text`` puts `text` below line 2 (``0+text`` above line 1; may be repeated).
-  A line is replaced or dropped once;
-- *a whole module* that begins with ``def``, ``import`` or ``from``, and takes the place of all code.
+- *edits*, to a prompt with code: lines that begin with a number of the prompt's code, ascending. ``2|text`` puts `text`
+  in the place of line 2, ``2-`` drops line 2, ``2+text`` puts `text` below line 2 (``0+text`` above line 1; may be
+  repeated). A line is replaced or dropped once;
+- *a whole module*, in the place of all code: its first line is no edit, and some line of it begins with ``def``.
 
 Not here: running any of it.
 """
@@ -30,10 +30,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent.sandbox import plain
+
 CODE, FIX, WRITE, FAILED = "# code", "# fix", "# write", "# failed: "
 MAX_OUTPUT_CHARS = 20_000
-_EDIT = re.compile(r"(\d{1,4})([|+-])(.*)")
-_WHOLE = ("def ", "import ", "from ")
+_EDIT = re.compile(r"(0|[1-9][0-9]{0,3})([|+-])(.*)")
+_WHOLE = re.compile(r"^def ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Asked:
         return "\n".join(lines) + "\n"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def read(prompt: str) -> Asked | None:
     """A prompt, read; ``None`` if it is none of ours. Never raises."""
     lines = prompt.removesuffix("\n").split("\n")
@@ -119,17 +121,23 @@ def read_assert(line: str) -> Example | None:
     """An assert of the form ``assert f(literals) == literal``; ``None`` for any other text."""
     try:
         (statement,) = ast.parse(line.strip()).body
-        if not isinstance(statement, ast.Assert) or not isinstance(statement.test, ast.Compare):
+        if not isinstance(statement, ast.Assert) or statement.msg or not isinstance(statement.test, ast.Compare):
             return None
         call, operators, values = statement.test.left, statement.test.ops, statement.test.comparators
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords):
             return None
         if len(operators) != 1 or not isinstance(operators[0], ast.Eq):
             return None
-        arguments = tuple(ast.literal_eval(argument) for argument in call.args)
-        return Example(call.func.id, arguments, ast.literal_eval(values[0]))
+        *arguments, expected = (ast.literal_eval(node) for node in (*call.args, values[0]))
+        example = Example(call.func.id, tuple(arguments), expected)
+        return example if _travels(arguments) and _travels(expected) else None
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return None
+
+
+def _travels(value: object) -> bool:
+    """A value that comes out of the sandbox as it went in; a complex number, say, would not."""
+    return bool(plain.decode(plain.encode(value)) == value)
 
 
 def resolve(asked: Asked, output: str) -> str | None:
@@ -137,9 +145,9 @@ def resolve(asked: Asked, output: str) -> str | None:
     text = output.rstrip("\n")
     if len(text) > MAX_OUTPUT_CHARS:
         return None
-    if text.startswith(_WHOLE):
-        return text
     edits = [_EDIT.fullmatch(line) for line in text.split("\n")]
+    if edits[0] is None and _WHOLE.search(text):
+        return text
     if asked.code is None or None in edits:
         return None
     inserted: dict[int, list[str]] = {}
@@ -179,6 +187,6 @@ def edits_between(before: Sequence[str], after: Sequence[str]) -> str:
 
 def shortest(asked: Asked, source: str) -> str:
     """A module as an answer to a prompt: edits of its code, or the whole where there is no code or nothing to edit."""
-    if asked.code is None or not source.startswith(_WHOLE):
+    if asked.code is None:
         return source
     return edits_between(asked.code, source.split("\n")) or source

@@ -35,21 +35,21 @@ class _Style(ast.NodeTransformer):
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802 - ast's own name
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """``c += e`` as ``c = c + e``."""
         if not isinstance(node.target, ast.Name) or self._rng.random() > 0.3:
             return node
         left = ast.Name(node.target.id, ast.Load())
         return ast.Assign([node.target], ast.BinOp(left, node.op, node.value), lineno=node.lineno)
 
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
         """``a < b`` as ``b > a``; both sides of ours are free of effects."""
         self.generic_visit(node)
         if len(node.ops) == 1 and type(node.ops[0]) in _FLIPPED and self._rng.random() < 0.15:
             return ast.Compare(node.comparators[0], [_FLIPPED[type(node.ops[0])]()], [node.left])
         return node
 
-    def visit_If(self, node: ast.If) -> ast.AST:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST:
         """Branches the other way round under the opposite condition."""
         self.generic_visit(node)
         plain = node.orelse and not isinstance(node.orelse[0], ast.If)
@@ -111,6 +111,6 @@ class _Replace(ast.NodeTransformer):
     def __init__(self, of: str, name: str) -> None:
         self._of, self._name = of, name
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - ast's own name
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         return ast.Name(self._name, ast.Load()) if _is_length(node, self._of) else node

@@ -1,7 +1,7 @@
 """Runs our own functions, and our own mutants of them, in this process, under a budget of steps.
 
-Only code drawn by `families.py` and changed by `mutate.py` and `restyle.py` comes here; what a model wrote never does. A
-mutant may loop for ever or grow without bound, so loops, comprehensions and calls count their steps, and sizes are
+Only code drawn by `families.py` and changed by `mutate.py` and `restyle.py` comes here; what a model wrote never does.
+A mutant may loop for ever or grow without bound, so loops, comprehensions and calls count their steps, and sizes are
 looked at once a step. Steps are counted, not seconds: every machine gets the same problems.
 
 Not here: a sandbox. This holds no hostile code.
@@ -101,17 +101,17 @@ def _grown(value: Any) -> bool:
 class _Counting(ast.NodeTransformer):
     """Puts a step counter into each function, loop and comprehension."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 - ast's own name
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.generic_visit(node)
         node.body.insert(0, _tick())
         return node
 
-    def visit_While(self, node: ast.While) -> ast.AST:  # noqa: N802
+    def visit_While(self, node: ast.While) -> ast.AST:
         self.generic_visit(node)
         node.body.insert(0, _tick())
         return node
 
-    def visit_For(self, node: ast.For) -> ast.AST:  # noqa: N802
+    def visit_For(self, node: ast.For) -> ast.AST:
         self.generic_visit(node)
         node.body.insert(0, _tick())
         return node

@@ -1,11 +1,15 @@
 """Checks answers by running them in the sandbox.
 
-Only inputs go in. Expected values stay here; values come back in `sandbox.plain`'s form, which keeps types apart, and are
-compared here, so nothing that a function does to its own process or to its result's equality counts.
+Only inputs go in. Expected values stay here; values come back in `sandbox.plain`'s form, which keeps types apart, and
+are compared here, so nothing that a function does to its own process or to its result's equality counts.
 
-Two checks: *hidden* calls (the problem's own, and fresh ones drawn from the probe seed) against the true function's values;
-and *visible* ones, which need the prompt alone: its asserts, then calls made of them that must neither fail nor give a value
-of another type.
+Two checks: *hidden* calls (the problem's own, and fresh ones drawn from the probe seed) against the true function's
+values; and *visible* ones, which need the prompt alone: its asserts, then calls made of them that must neither fail nor
+give a value of another type.
+
+Hidden values must be the same with their types; asserts, visible ones and MBPP's, are asked as Python asks them
+(``==``), so that no honest answer is turned away. A value of another type than Python's own (a Counter, say) equals
+nothing.
 
 Not here: how the truth is known (`generate.truth`); the sandbox.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +34,8 @@ from evolvent.types import Json, Problem, Score, derive_seed
 PROBES = 24  # fresh hidden calls, besides the problem's own
 OWN_TESTS = 6
 ERRORS = (
-    "form", "syntax", "wrong_name", "load", "raises", "wrong_type", "wrong_value", "timeout", "memory", "crashed", "output",
+    "form", "syntax", "wrong_name", "load", "raises", "wrong_type", "wrong_value", "timeout", "memory", "crashed",
+    "output",
 )  # fmt: skip
 _LONGEST_FAILURE = 120  # characters
 
@@ -48,7 +53,7 @@ def verify(problem: Problem, output: str, probe_seed: int) -> Score:
         return Score(correct=False, error="form")
     calls, expected = hidden(problem, probe_seed)
     told = _run(source, asked.function, calls)
-    error = _fault(told, source, asked.function, expected)
+    error = _fault(told, source, asked.function, expected, _equal if "hidden" in problem.given else _same)
     executed = told.status == "ok" and not any(result.error for result in told.results)
     return Score(correct=error is None, error=error, executed=executed)
 
@@ -65,15 +70,27 @@ def hidden(problem: Problem, probe_seed: int) -> tuple[list[list[Any]], list[Jso
     return calls, [json.loads(call(arguments).told) for arguments in calls]
 
 
-def _canonical(value: Any) -> Json:
-    return plain.canonical(plain.encode(value))
-
-
 def _run(source: str, function: str, calls: Sequence[Sequence[Any]]) -> Outcome:
     return runner().call(source, function, [[plain.encode(argument) for argument in call] for call in calls])
 
 
-def _fault(told: Outcome, source: str, function: str, expected: Sequence[Json]) -> str | None:
+def _same(value: Json, expected: Json) -> bool:
+    try:
+        return plain.canonical(value) == expected
+    except plain.NotPlain:
+        return False
+
+
+def _equal(value: Json, expected: Json) -> bool:
+    try:
+        return bool(plain.decode(value) == plain.decode(expected))
+    except (plain.NotPlain, RecursionError):
+        return False
+
+
+def _fault(
+    told: Outcome, source: str, function: str, expected: Sequence[Json], agree: Callable[[Json, Json], bool]
+) -> str | None:
     if told.status == "error":
         if told.detail.startswith(("SyntaxError", "IndentationError", "TabError")):
             return "syntax"
@@ -82,18 +99,11 @@ def _fault(told: Outcome, source: str, function: str, expected: Sequence[Json]) 
         return told.status
     if any(result.error for result in told.results):
         return "raises"
-    pairs = [(_comparable(result.value), value) for result, value in zip(told.results, expected, strict=True)]
-    wrong = [pair for pair in pairs if pair[0] != pair[1]]
+    pairs = [(result.value, value) for result, value in zip(told.results, expected, strict=True)]
+    wrong = [pair for pair in pairs if not agree(*pair)]
     if not wrong:
         return None
     return "wrong_type" if any(_type(got) != _type(value) for got, value in wrong) else "wrong_value"
-
-
-def _comparable(value: Json) -> Json:
-    try:
-        return plain.canonical(value)
-    except plain.NotPlain:
-        return ["o", "too deep"]
 
 
 def _type(value: Json) -> str:
@@ -129,7 +139,7 @@ def try_out(asked: Asked, output: str) -> Trial:
         return Trial(source, everything, OWN_TESTS, _line(told.detail if told.status == "error" else told.status))
     complaints: list[str | None] = []
     for example, result in zip(asked.examples, told.results, strict=False):
-        right = not result.error and _comparable(result.value) == _canonical(example.expected)
+        right = not result.error and _equal(result.value, plain.encode(example.expected))
         gave = _gave(example, result.value, result.error)
         complaints.append(None if right else f"{gave}, expected {example.expected!r}")
     types = {_type(plain.encode(example.expected)) for example in asked.examples}
