@@ -314,6 +314,7 @@ def bench() -> None:
     _drawn(judged)
     _scored(judged)
     _halved(judged)
+    _worked(judged)
 
 
 def _drawn(judged: Any) -> None:
@@ -428,6 +429,72 @@ def _halved(judged: Any) -> None:
         assert twin.tokens == 0
 
 
+class _Worker:
+    """In place of the worker's process: keeps what it is told, and says what `says` holds."""
+
+    says: dict[str, Any]
+
+    def __init__(self, argv: Any, *, hidden: Any, threads: int, max_frame_bytes: int) -> None:
+        self.alive = True
+        self.says["started"].append((tuple(argv), tuple(hidden), threads))
+
+    def receive(self, *, timeout_s: float) -> dict[str, Any]:
+        return {"ready": True, "isolation": self.says["tier"]}
+
+    def call(self, request: dict[str, Any], blobs: Any = (), *, timeout_s: float, **_: Any) -> dict[str, Any]:
+        self.says["told"].append((request["op"], request.get("handle"), len(blobs)))
+        if self.says["fails"]:
+            raise self.says["fails"].pop()
+        return dict(self.says["answer"])
+
+    def close(self) -> None:
+        self.alive = False
+
+
+def _worked(judged: Any) -> None:
+    """Levels of isolation, models loaded once and dropped, a worker that fails is replaced."""
+    task = _Numbers()
+    says: dict[str, Any] = {"started": [], "told": [], "fails": [], "tier": "kernel", "answer": {"outputs": ["x"] * 3, "tokens": 3}}
+    judged.IsolatedProcess = type("Worker", (_Worker,), {"says": says})
+    judged.read_artifact = lambda store, name: {"a": b"1", "b": b"2"}
+    block = judged.ItemSource(b"s", task).draw(candidate="c", slot="1", skill="a", split="gate", index=0, count=3)
+    one, two = _version("1"), _version("2")
+    held = judged.Bench(task, None, ["program"], hidden=["h"], threads=3)
+    assert held.isolation == "kernel"
+    assert says["started"] == [(("program",), ("h",), 3)]
+    held.score(one, block, 9)
+    held.clear(keep=[one])
+    held.score(one, block, 9)
+    assert [entry[0] for entry in says["told"]] == ["load", "rollout", "rollout"], "a model is loaded once"
+    assert says["told"][0] == ("load", one["model"], 2)
+    held.clear(keep=[two])
+    held.score(one, block, 9)
+    assert [entry[0] for entry in says["told"]] == ["load", "rollout", "rollout", "drop", "load", "rollout"]
+    assert len(says["started"]) == 1
+    says["answer"] = {"error": "no", **says["answer"]}
+    held.clear()
+    _sandboxed(lambda: held.score(one, block, 9))
+    says["answer"].pop("error")
+    says["fails"] = [SandboxError("it died")]
+    started = len(says["started"])
+    held.score(two, block, 9)
+    assert len(says["started"]) == started + 1, "a worker that fails is replaced"
+    says["tier"] = "reduced"
+    held.close()
+    _sandboxed(lambda: held.isolation)
+    kernel, reduced = judged.Bench(task, None, ["k"]), judged.Bench(task, None, ["r"])
+    assert reduced.isolation == "reduced"
+    says["tier"] = "kernel"
+    assert kernel.isolation == "kernel"
+    assert judged.TwinBench(kernel, reduced).isolation == "mixed"
+    assert judged.TwinBench(kernel, kernel).isolation == "kernel"
+    same = judged.Bench(task, None, ["k"])
+    assert same.isolation == "kernel"
+    assert judged.TwinBench(kernel, same).isolation == "kernel"
+    says["fails"] = [SandboxError("first"), SandboxError("second")]
+    _sandboxed(lambda: kernel.score(two, block, 9))
+
+
 # -- verifiers ---------------------------------------------------------------------------------------------------------
 
 
@@ -488,6 +555,9 @@ def python() -> None:
             assert (score.correct, score.error) == (False, error), f"{score} for {body}"
             assert score.executed is (error == "wrong_type")
             assert task.feedback(item.problem.prompt, body), body
+    for wrap in cheats._NUMBERS[:2]:  # of another type, and equal in Python's eyes
+        for i, item in enumerate(_ITEMS):
+            assert task.verify(item.problem, cheats._twisted(wrap)(item), i).error == "wrong_type"
     item = _ITEMS[0]
     score = task.verify(item.problem, f"def {item.name}(*a):\n    while True: pass", 0)
     assert (score.correct, score.error, score.executed) == (False, "timeout", False)
@@ -502,7 +572,7 @@ def _stored(task: Any) -> None:
     pairs = [[plain.encode([n]), plain.encode(n * n)] for n in range(5)]
     problem = Problem(task="python_fix", skill="single", prompt="# Square.\nassert sq(2) == 4\n# write\n", given={"hidden": pairs})
     assert task.verify(problem, "def sq(n): return n * n", 1).correct
-    for body, error in (("n * n if n < 4 else 17", "wrong_value"), ("float(n * n)", "wrong_type"), ("str(n)", "wrong_type"), ("n * n if n else 1", "wrong_value")):
+    for body, error in (("n * n if n < 4 else 17", "wrong_value"), ("str(n)", "wrong_type"), ("n * n if n else 1", "wrong_value")):
         score = task.verify(problem, f"def sq(n): return {body}", 1)
         assert (score.correct, score.error, score.executed) == (False, error, True)
     assert task.well_posed(problem)

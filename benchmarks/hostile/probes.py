@@ -18,7 +18,7 @@ from typing import Any
 from evolvent.sandbox import CodeSandbox, Limits, Outcome, plain
 from hostile.base import Attack, Ending, Field, Found, Json
 
-__all__ = ["GONE", "REFUSED", "ask", "probe", "read_ending", "source_of"]
+__all__ = ["GONE", "MADE", "REFUSED", "ask", "probe", "read_ending", "read_said", "source_of"]
 
 REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS})
 # It is there outside, and not in here: another root, another network, other processes. Or a limit of ours was reached.
@@ -54,6 +54,8 @@ def f(T):
 
 def act(T):
 '''
+# Every class of probes, so that the same may be tried against another sandbox: name, id, bodies.
+MADE: list[tuple[str, str, Callable[[Json], Sequence[str]]]] = []
 _box: list[CodeSandbox] = []
 
 
@@ -99,6 +101,8 @@ def probe(
         no_control: why the box does not try it.
     """
 
+    MADE.append((name, trust, bodies))
+
     def run(field: Field, variants: int, seed: int) -> Iterator[Ending]:
         made = list(bodies(field.target))
         rng = random.Random(f"{name}{seed}")
@@ -134,10 +138,11 @@ def read_ending(outcome: Outcome, body: str, ends: Sequence[str] = ()) -> Ending
         return Ending(Found.BLOCKED, f"{outcome.status}: {outcome.detail} [{where}]")
     if outcome.status != "ok" or outcome.results[0].error:
         return Ending(Found.NO_PROBE, f"{outcome.status} {outcome.detail} {outcome.results[:1]} [{where}]")
-    return _read(plain.decode(outcome.results[0].value), where)
+    return read_said(plain.decode(outcome.results[0].value), where)
 
 
-def _read(said: Any, where: str) -> Ending:
+def read_said(said: Any, where: str) -> Ending:
+    """What a probe's own words prove."""
     if not (isinstance(said, list) and len(said) == 3):
         return Ending(Found.NO_PROBE, f"{said!r} [{where}]")
     kind, value, text = said
