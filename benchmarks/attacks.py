@@ -1,13 +1,13 @@
-"""What comes through, when everything that we can think of is tried against sandbox, verifiers, judge, ledger and files?
+"""What comes through, when all that we can think of is tried against sandbox, verifiers, judge, ledger and files?
 
 Every class is a way to cheat or to get out (`hostile/`, a file for each thing that is attacked), tried in many variants
-against the real thing. An attempt ends as blocked, flagged (it happened, and was found and named), of no effect, ESCAPED, or
-"probe did not run", which proves nothing and counts against the suite. Nothing hostile runs outside of a sandbox: that a
-charge is live is shown by the same attempt in a sandbox weakened on purpose, inside of another one.
+against the real thing. An attempt ends as blocked, flagged (it happened, and was found and named), of no effect,
+ESCAPED, or "probe did not run", which proves nothing and counts against the suite. Nothing hostile runs outside of a
+sandbox: that a charge is live is shown by the same attempt in a sandbox weakened on purpose, inside of another one.
 
-Beside them: judges spoiled on purpose, of which the checks must notice every one; small changes to gate, statistics, bench
-and verifiers, of which a battery must notice nine in ten; honest answers, of which at most one in two hundred may be turned
-away; impossible items, of which none may be called solved.
+Beside them: judges spoiled on purpose, of which the checks must notice every one; small changes to gate, statistics,
+bench and verifiers, of which batteries must notice nine in ten; honest answers, of which at most one in two hundred may
+be turned away; impossible items, of which none may be called solved.
 
 Run ``python benchmarks/attacks.py [--quick]``; resumes unit by unit. About an hour. Linux, x86_64.
 
@@ -21,7 +21,6 @@ import sys
 from typing import Any
 
 from common import Results, Unit, bench_main  # the frame shared by all benchmarks
-
 from hostile.base import Found, tried
 from hostile.catalogue import MODULES
 
@@ -58,7 +57,8 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     tried_ones, found_ones = (sum(one[key] for one in mutants.values()) for key in ("tried", "caught"))
     (honest,) = results["honest"].values()
     (impossible,) = results["impossible"].values()
-    answers = sum(honest["tried"].values())
+    turned, answers = honest["turned_away"], sum(honest["tried"].values())
+    unsolvable = f"passed, of {impossible['impossible']} impossible items and {impossible['cheap']} cheap answers"
     ids = sorted({one["trust"] for one in classes.values()}, key=lambda i: (i[0], int(i[1:] or 0)))
     bars = {
         "classes of attacks": _at_least(len(classes), BAR_CLASSES),
@@ -70,11 +70,21 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         "checks that complain of the honest judge": _none(len(spoiled["honest"])),
         "share of mutants caught": _at_least(round(found_ones / tried_ones, 3), BAR_MUTANTS),
         "share of honest answers turned away": {
-            "figure": honest["turned_away"] / answers, "bar": BAR_TURNED_AWAY, "holds": honest["turned_away"] <= BAR_TURNED_AWAY * answers,
+            "figure": turned / answers,
+            "bar": BAR_TURNED_AWAY,
+            "holds": turned <= BAR_TURNED_AWAY * answers,
         },
-        f"passed, of {impossible['impossible']} impossible items and {impossible['cheap']} cheap answers": _none(impossible["passed"]),
+        unsolvable: _none(impossible["passed"]),
     }  # fmt: skip
-    figures = {"ends": ends, "ids": ids, "spoiled": spoiled, "mutants": mutants, "honest": honest, "impossible": impossible, "classes": classes}
+    figures = {
+        "ends": ends,
+        "ids": ids,
+        "spoiled": spoiled,
+        "mutants": mutants,
+        "honest": honest,
+        "impossible": impossible,
+        "classes": classes,
+    }
     return {"figures": figures, "bars": bars}
 
 

@@ -177,19 +177,34 @@ class Field:
             "secrets": [str(self.judge / name) for name in ("secret", "evidence/0.json", "answers/0.json")],
             "sources": [
                 str(package / name)
-                for name in ("judge/server.py", "judge/gate.py", "judge/bench.py", "tasks/sql_migration/reference.py",
-                             "tasks/strings/reference.py", "tasks/base.py")
+                for name in (
+                    "judge/server.py",
+                    "judge/gate.py",
+                    "judge/bench.py",
+                    "tasks/sql_migration/reference.py",
+                    "tasks/strings/reference.py",
+                    "tasks/base.py",
+                )
             ],
             "files": ["/etc/passwd", "/etc/hostname", "/root/.bashrc"],
             "folders": [
                 str(folder)
                 for folder in dict.fromkeys(
-                    [self.root, self.judge, Path("/"), Path("/var/tmp"), Path("/dev/shm"), Path.home(), Path.cwd(), package]
+                    [
+                        self.root,
+                        self.judge,
+                        Path("/"),
+                        Path("/var/tmp"),
+                        Path("/dev/shm"),
+                        Path.home(),
+                        Path.cwd(),
+                        package,
+                    ]
                 )
                 if folder.is_dir() and os.access(folder, os.W_OK)
             ],
             "library": os.path.dirname(os.__file__),
-        }  # fmt: skip
+        }
 
     def arrived(self) -> Iterator[str]:
         """What can be seen from out here of an attack that got through."""

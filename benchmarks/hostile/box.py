@@ -78,11 +78,19 @@ def _decoys() -> dict[str, Any]:
         while True:
             time.sleep(60)
     return {
-        "token": _TOKEN, "pid": pid, "parent": os.getpid(), "tcp": stream.getsockname()[1],
-        "udp": packet.getsockname()[1], "unix": "/tmp/socket", "abstract": _TOKEN, "secrets": ["/tmp/judge/secret"],
-        "sources": ["/tmp/package/server.py"], "files": ["/tmp/judge/secret"], "folders": ["/tmp/out", "/tmp"],
+        "token": _TOKEN,
+        "pid": pid,
+        "parent": os.getpid(),
+        "tcp": stream.getsockname()[1],
+        "udp": packet.getsockname()[1],
+        "unix": "/tmp/socket",
+        "abstract": _TOKEN,
+        "secrets": ["/tmp/judge/secret"],
+        "sources": ["/tmp/package/server.py"],
+        "files": ["/tmp/judge/secret"],
+        "folders": ["/tmp/out", "/tmp"],
         "library": "/tmp/library",
-    }  # fmt: skip
+    }
 
 
 def _attempt(kind: str, task: dict[str, Any], target: dict[str, Any], plain: Any, worker: Any) -> bool:
@@ -124,9 +132,12 @@ def _attempt(kind: str, task: dict[str, Any], target: dict[str, Any], plain: Any
 
 def _limits(task: dict[str, Any]) -> None:
     for kind, value in (
-        (resource.RLIMIT_CPU, 3), (resource.RLIMIT_AS, 1024 * _MIB), (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 80 * _MIB), (resource.RLIMIT_NPROC, 200),
-    ):  # fmt: skip
+        (resource.RLIMIT_CPU, 3),
+        (resource.RLIMIT_AS, 1024 * _MIB),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 80 * _MIB),
+        (resource.RLIMIT_NPROC, 200),
+    ):
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901
         resource.setrlimit(kind, (value, hard if task.get("soft") else value))
@@ -142,7 +153,7 @@ def _naive(task: dict[str, Any], plain: Any) -> int:
     for arguments, expected in pairs:
         got = space[task["function"]](*arguments)
         if task.get("unittest"):
-            unittest.TestCase().assertEqual(got, expected)
+            unittest.TestCase().assertEqual(got, expected)  # noqa: PT009 - what a hook of a test runner patches
         elif not got == expected:
             return 1
     return 0

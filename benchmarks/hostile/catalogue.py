@@ -17,8 +17,11 @@ __all__ = ["MODULES", "PAGE", "classes", "table"]
 MODULES = {
     "reach": "the sandbox for model-written code: reaching out",
     "harm": "the sandbox for model-written code: doing harm",
-    "cheats": "the verifier of `python_fix`",
-    "sql": "the verifier of `sql_migration`",
+    "doors": "the sandbox for model-written code: the kernel's own doors",
+    "cheats": "the verifier of `python_fix`: answers that are forged or known by heart",
+    "disguises": "the verifier of `python_fix`: answers that are not what they look like",
+    "sql": "the verifier of `sql_migration`: reaching out and stalling",
+    "forged": "the verifier of `sql_migration`: called right without being right",
     "worker": "the judge's rollout worker, its pipes and its slots",
     "ledger": "the record",
     "files": "model files",
@@ -39,7 +42,11 @@ def table() -> str:
     """The classes as Markdown."""
     lines: list[str] = []
     for name, found in classes().items():
-        lines += ["", f"**{MODULES[name][0].upper()}{MODULES[name][1:]}** (`hostile/{name}.py`, {len(found)} classes)", ""]
+        lines += [
+            "",
+            f"**{MODULES[name][0].upper()}{MODULES[name][1:]}** (`hostile/{name}.py`, {len(found)} classes)",
+            "",
+        ]
         lines += ["| id | class | stopped by | live in the box |", "|---|---|---|---|"]
         lines += [f"| {trust} | {what} | {stops} | {'yes' if not why else why} |" for trust, what, stops, why in found]
     return "\n".join([_BEGIN, *lines, "", _END])

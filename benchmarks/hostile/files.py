@@ -59,13 +59,21 @@ def files_of(name: str, trust: str, stops: str, chosen: Callable[[str], bool], *
                 yield _folder(files, canary, key)
 
     def controls() -> list[tuple[str, Json]]:
-        charge = base64.b64encode(importlib.import_module("hostile_models").live_pickle(Path("/tmp/out/canary"))).decode()
+        charge = base64.b64encode(
+            importlib.import_module("hostile_models").live_pickle(Path("/tmp/out/canary"))
+        ).decode()
         # The pickle's own class lives in a module of the tests: what it calls is in the standard library.
         body = f"import base64, pickle\npickle.loads(base64.b64decode({charge!r}))\nreturn os.path.exists('/tmp/out/canary')"
         return [("probe", {"source": source_of(body)})]
 
-    return Attack(name=name, trust=trust, stops=stops, run=run, control=controls if live else None,
-                  no_control="" if live else _NOT_EXECUTED)  # fmt: skip
+    return Attack(
+        name=name,
+        trust=trust,
+        stops=stops,
+        run=run,
+        control=controls if live else None,
+        no_control="" if live else _NOT_EXECUTED,
+    )
 
 
 def _folder(files: Files, canary: Path, where: str) -> Ending:
@@ -75,7 +83,9 @@ def _folder(files: Files, canary: Path, where: str) -> Ending:
         try:
             precheck.read_folder(Path(root))
         except EvolventError as exc:
-            return Ending(Found.ESCAPED if canary.exists() else Found.BLOCKED, f"{type(exc).__name__} [{where}, folder]")
+            return Ending(
+                Found.ESCAPED if canary.exists() else Found.BLOCKED, f"{type(exc).__name__} [{where}, folder]"
+            )
     return Ending(Found.ESCAPED, f"read [{where}, folder]")
 
 
@@ -99,7 +109,11 @@ def _spoiled(field: Field, variants: int, seed: int) -> Iterator[Ending]:
         except ModelRefused as refused:
             yield Ending(Found.BLOCKED, refused.kind)
         else:  # a name or a word of the metadata changed: numbers that are no worse than any other
-            size = sum(e["data_offsets"][1] - e["data_offsets"][0] for k, e in json.loads(made[8 : 8 + header]).items() if k != "__metadata__")
+            size = sum(
+                e["data_offsets"][1] - e["data_offsets"][0]
+                for k, e in json.loads(made[8 : 8 + header]).items()
+                if k != "__metadata__"
+            )
             whole = size == len(made) - 8 - header
             yield Ending(Found.NO_EFFECT if whole else Found.ESCAPED, "another name, the same numbers")
 
@@ -109,10 +123,15 @@ def _links(field: Field, variants: int, seed: int) -> Iterator[Ending]:
     honest = importlib.import_module("hostile_models").honest()
     target = field.judge / "secret"
     ways: tuple[Callable[[Path], object], ...] = (
-        lambda path: path.symlink_to(target), lambda path: path.symlink_to("/etc/passwd"), lambda path: path.symlink_to("/dev/zero"),
-        lambda path: path.symlink_to("../" * 9 + "etc/passwd"), lambda path: path.symlink_to("/proc/self/environ"), os.mkfifo,
-        lambda path: path.mkdir(), lambda path: path.symlink_to(path),
-    )  # fmt: skip
+        lambda path: path.symlink_to(target),
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to("../" * 9 + "etc/passwd"),
+        lambda path: path.symlink_to("/proc/self/environ"),
+        os.mkfifo,
+        lambda path: path.mkdir(),
+        lambda path: path.symlink_to(path),
+    )
     for i in range(variants):
         name = list(honest)[i % len(honest)]
         with tempfile.TemporaryDirectory() as root:
@@ -138,12 +157,22 @@ def _manifests(field: Field, variants: int, seed: int) -> Iterator[Ending]:
             manifest = store.get_manifest(store.put_tree(honest, "model", {}))
             entry = dict(manifest["files"][precheck.WEIGHTS])
             changes: tuple[tuple[str, Json], ...] = (
-                ("../../judge/secret", entry), ("/etc/passwd", entry), ("model.safetensors/../x", entry), ("modeling.py", entry),
-                (precheck.WEIGHTS, {**entry, "size_bytes": rng.randrange(1 << 40)}), (precheck.WEIGHTS, {**entry, "sha256": f"{rng.getrandbits(256):064x}"}),
-                (precheck.WEIGHTS, {**entry, "sha256": "../" * 8 + "etc/passwd"}), (precheck.WEIGHTS, {**entry, "size_bytes": "1"}),
-                (precheck.WEIGHTS, {**entry, "size_bytes": -1}), (precheck.WEIGHTS, {**entry, "sha256": ["x"]}), ("..", entry), ("\0", entry),
-                (precheck.WEIGHTS, {**entry, "size_bytes": True}), (precheck.CONFIG, entry), (precheck.WEIGHTS, {}),
-            )  # fmt: skip
+                ("../../judge/secret", entry),
+                ("/etc/passwd", entry),
+                ("model.safetensors/../x", entry),
+                ("modeling.py", entry),
+                (precheck.WEIGHTS, {**entry, "size_bytes": rng.randrange(1 << 40)}),
+                (precheck.WEIGHTS, {**entry, "sha256": f"{rng.getrandbits(256):064x}"}),
+                (precheck.WEIGHTS, {**entry, "sha256": "../" * 8 + "etc/passwd"}),
+                (precheck.WEIGHTS, {**entry, "size_bytes": "1"}),
+                (precheck.WEIGHTS, {**entry, "size_bytes": -1}),
+                (precheck.WEIGHTS, {**entry, "sha256": ["x"]}),
+                ("..", entry),
+                ("\0", entry),
+                (precheck.WEIGHTS, {**entry, "size_bytes": True}),
+                (precheck.CONFIG, entry),
+                (precheck.WEIGHTS, {}),
+            )
             name, value = changes[i % len(changes)]
             forged = store.put_bytes(canonical_json({**manifest, "files": {**manifest["files"], name: value}}).encode())
             yield _read(store, forged, f"{name[:30]!r}")
@@ -155,7 +184,9 @@ def _read(store: Store, name: str, where: str) -> Ending:
     except EvolventError as exc:
         return Ending(Found.BLOCKED, f"{type(exc).__name__} [{where}]")
     except (KeyError, TypeError, ValueError, OSError) as exc:
-        return Ending(Found.ESCAPED, f"no error of ours, so a step of the loop would fall: {type(exc).__name__}: {exc} [{where}]")
+        return Ending(
+            Found.ESCAPED, f"no error of ours, so a step of the loop would fall: {type(exc).__name__}: {exc} [{where}]"
+        )
     return Ending(Found.ESCAPED, f"read [{where}]")
 
 
@@ -194,16 +225,75 @@ def _swapped(field: Field, variants: int, seed: int) -> Iterator[Ending]:
 
 
 ATTACKS: tuple[Attack, ...] = (
-    files_of("pickles, also under other names", "M1", "safetensors only; nothing unpickles", lambda key: any(word in key for word in _PICKLES), live=True),
-    files_of("headers that lie", "M2", "every byte accounted for before a loader sees one", lambda key: key.startswith(("header", "offsets", "overlap", "hole",
-             "same", "bytes", "body", "extra", "no_tensors", "metadata", "empty", "name_"))),
-    files_of("shapes, types and numbers that lie", "M2", "allow-list of types; finite values; sizes that fit", lambda key: key.startswith(("shape", "dtype", "nan",
-             "infinity", "truth", "too_many"))),
-    Attack(name="honest files with spoiled headers", trust="M2", stops="every byte accounted for", run=_spoiled, no_control=_NOT_EXECUTED),
-    Attack(name="links, pipes and folders in place of files", trust="M3", stops="opened once, by descriptor, never through a link", run=_links, no_control=_NOT_EXECUTED),
-    files_of("code in configurations and tokenizers", "M4", "nothing that asks for code; known fields and classes", lambda key: key.startswith(("config", "tokenizer",
-             "codec", "module", "generation", "merges"))),
-    Attack(name="manifests that name other things", trust="M5", stops="names, sizes and hashes are held against the bytes", run=_manifests, no_control=_NOT_EXECUTED),
-    files_of("architecture bombs", "M6", "a configuration's numbers must fit the tensors", lambda key: key.startswith("bomb")),
-    Attack(name="weights swapped after they were hashed", trust="J18", stops="hashed again from the bytes that are used", run=_swapped, no_control=_NOT_EXECUTED),
-)  # fmt: skip
+    files_of(
+        "pickles, also under other names",
+        "M1",
+        "safetensors only; nothing unpickles",
+        lambda key: any(word in key for word in _PICKLES),
+        live=True,
+    ),
+    files_of(
+        "headers that lie",
+        "M2",
+        "every byte accounted for before a loader sees one",
+        lambda key: key.startswith(
+            (
+                "header",
+                "offsets",
+                "overlap",
+                "hole",
+                "same",
+                "bytes",
+                "body",
+                "extra",
+                "no_tensors",
+                "metadata",
+                "empty",
+                "name_",
+            )
+        ),
+    ),
+    files_of(
+        "shapes, types and numbers that lie",
+        "M2",
+        "allow-list of types; finite values; sizes that fit",
+        lambda key: key.startswith(("shape", "dtype", "nan", "infinity", "truth", "too_many")),
+    ),
+    Attack(
+        name="honest files with spoiled headers",
+        trust="M2",
+        stops="every byte accounted for",
+        run=_spoiled,
+        no_control=_NOT_EXECUTED,
+    ),
+    Attack(
+        name="links, pipes and folders in place of files",
+        trust="M3",
+        stops="opened once, by descriptor, never through a link",
+        run=_links,
+        no_control=_NOT_EXECUTED,
+    ),
+    files_of(
+        "code in configurations and tokenizers",
+        "M4",
+        "nothing that asks for code; known fields and classes",
+        lambda key: key.startswith(("config", "tokenizer", "codec", "module", "generation", "merges")),
+    ),
+    Attack(
+        name="manifests that name other things",
+        trust="M5",
+        stops="names, sizes and hashes are held against the bytes",
+        run=_manifests,
+        no_control=_NOT_EXECUTED,
+    ),
+    files_of(
+        "architecture bombs", "M6", "a configuration's numbers must fit the tensors", lambda key: key.startswith("bomb")
+    ),
+    Attack(
+        name="weights swapped after they were hashed",
+        trust="J18",
+        stops="hashed again from the bytes that are used",
+        run=_swapped,
+        no_control=_NOT_EXECUTED,
+    ),
+)

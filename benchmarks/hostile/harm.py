@@ -5,46 +5,53 @@ Not here: those that want to reach something (`reach.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
-from evolvent.sandbox import Limits, plain, seccomp
+from evolvent.sandbox import Limits, plain
 from hostile.base import Attack, Ending, Field, Found, Json
 from hostile.probes import ask, probe, read_ending, source_of
 
 __all__ = ["ATTACKS"]
 
-Bodies = Callable[[Json], Sequence[str]]
 _SLOW = 10  # attempts of a class in which each waits for a limit
 _SHORT = Limits(cpu_s=1, wall_s=1.5)
 _THREADS = Limits(num_tasks=4)
 
 
-def _calls(*rows: tuple[str | int, str]) -> Bodies:
-    """System calls by name or number, each with several lists of arguments."""
-    column = seccomp.machine() or 0
-
-    def bodies(_: Json) -> list[str]:
-        made = []
-        for name, arguments in rows:
-            number = name if isinstance(name, int) else seccomp.NUMBERS[name][column]
-            if number:
-                made += [f"call({number}, {row}); return True" for row in arguments.split("; ")]
-        return made
-
-    return bodies
-
-
 def _forks(_: Json) -> list[str]:
-    made = [f"if {way} == 0: os._exit(0)\nreturn True" for way in (
-        "os.fork()", "_libc.fork()", "call(57)", "call(56, 17, 0, 0, 0, 0)", "os.forkpty()[0]", "call(56, 0x100 | 17, 0, 0, 0, 0)",
-        "call(56, 0x10000000 | 17, 0, 0, 0, 0)", "call(56, 0x20000000 | 17, 0, 0, 0, 0)", "call(435, ctypes.create_string_buffer(88), 88)",
-    )]  # fmt: skip
-    made = [body.replace("if _libc.fork() == 0", "pid = _libc.fork()\nif pid < 0: raise OSError(ctypes.get_errno(), '')\nif pid == 0")
-            for body in made]  # fmt: skip
-    starts = ("os.posix_spawn({0}, [{0}], {{}})", "os.execv({0}, [{0}])", "os.execve({0}, [{0}], {{}})", "os.spawnv(os.P_WAIT, {0}, [{0}])",
-              "__import__('subprocess').run([{0}], check=True)", "__import__('_posixsubprocess'); os.posix_spawnp({0}, [{0}], {{}})")  # fmt: skip
-    return made + [f"{start.format(program)}\nreturn True" for start in starts
-                   for program in ("'/bin/sh'", "sys.executable", "'/usr/bin/env'", "'/proc/self/exe'", "'/bin/true'", "'x'")]  # fmt: skip
+    made = [
+        f"if {way} == 0: os._exit(0)\nreturn True"
+        for way in (
+            "os.fork()",
+            "_libc.fork()",
+            "call(57)",
+            "call(56, 17, 0, 0, 0, 0)",
+            "os.forkpty()[0]",
+            "call(56, 0x100 | 17, 0, 0, 0, 0)",
+            "call(56, 0x10000000 | 17, 0, 0, 0, 0)",
+            "call(56, 0x20000000 | 17, 0, 0, 0, 0)",
+            "call(435, ctypes.create_string_buffer(88), 88)",
+        )
+    ]
+    made = [
+        body.replace(
+            "if _libc.fork() == 0", "pid = _libc.fork()\nif pid < 0: raise OSError(ctypes.get_errno(), '')\nif pid == 0"
+        )
+        for body in made
+    ]
+    starts = (
+        "os.posix_spawn({0}, [{0}], {{}})",
+        "os.execv({0}, [{0}])",
+        "os.execve({0}, [{0}], {{}})",
+        "os.spawnv(os.P_WAIT, {0}, [{0}])",
+        "__import__('subprocess').run([{0}], check=True)",
+        "__import__('_posixsubprocess'); os.posix_spawnp({0}, [{0}], {{}})",
+    )
+    return made + [
+        f"{start.format(program)}\nreturn True"
+        for start in starts
+        for program in ("'/bin/sh'", "sys.executable", "'/usr/bin/env'", "'/proc/self/exe'", "'/bin/true'", "'x'")
+    ]
 
 
 def _fork_bombs(_: Json) -> list[str]:
@@ -63,12 +70,25 @@ def _fork_bombs(_: Json) -> list[str]:
 
 def _memory(_: Json) -> list[str]:
     sizes = ("400 << 20", "600 << 20", "1 << 40")
-    ways = ("kept = bytearray({0})", "kept = b'x' * ({0})", "kept = [0] * (({0}) >> 3)", "kept = 'a' * ({0})",
-            "import mmap; kept = mmap.mmap(-1, {0}); kept[0] = 1", "kept = 1 << (8 * ({0}))", "kept = list(range(({0}) >> 5))",
-            "kept = [bytearray(1 << 20) for _ in range(({0}) >> 20)]", "kept = {{i: str(i) for i in range(({0}) >> 6)}}",
-            "kept = ctypes.create_string_buffer({0})", "kept = 'x'.ljust({0})", "kept = bytes({0}).hex()")  # fmt: skip
-    return [f"try:\n    {way.format(size)}\nexcept MemoryError:\n    raise OSError(errno.ENOMEM, '')\nreturn True"
-            for size in sizes for way in ways]  # fmt: skip
+    ways = (
+        "kept = bytearray({0})",
+        "kept = b'x' * ({0})",
+        "kept = [0] * (({0}) >> 3)",
+        "kept = 'a' * ({0})",
+        "import mmap; kept = mmap.mmap(-1, {0}); kept[0] = 1",
+        "kept = 1 << (8 * ({0}))",
+        "kept = list(range(({0}) >> 5))",
+        "kept = [bytearray(1 << 20) for _ in range(({0}) >> 20)]",
+        "kept = {{i: str(i) for i in range(({0}) >> 6)}}",
+        "kept = ctypes.create_string_buffer({0})",
+        "kept = 'x'.ljust({0})",
+        "kept = bytes({0}).hex()",
+    )
+    return [
+        f"try:\n    {way.format(size)}\nexcept MemoryError:\n    raise OSError(errno.ENOMEM, '')\nreturn True"
+        for size in sizes
+        for way in ways
+    ]
 
 
 def _disk(_: Json) -> list[str]:
@@ -85,61 +105,117 @@ def _disk(_: Json) -> list[str]:
 
 def _files(_: Json) -> list[str]:
     ways = ("open(name, 'w').close()", "os.mkdir(name)", "os.mkfifo(name)", "os.close(os.open(name, os.O_CREAT))")
-    return [f"for i in range({n}):\n    name = '{stem}%d' % i\n    {way}\nreturn True"
-            for n in (4000, 9000) for way in ways for stem in ("f", "/tmp/", "a-long-name-" * 8)]  # fmt: skip
+    return [
+        f"for i in range({n}):\n    name = '{stem}%d' % i\n    {way}\nreturn True"
+        for n in (4000, 9000)
+        for way in ways
+        for stem in ("f", "/tmp/", "a-long-name-" * 8)
+    ]
 
 
 def _sparse(_: Json) -> list[str]:
     sizes = ("40 << 20", "1 << 32", "1 << 40", "(1 << 62)")
-    ways = ("s.truncate({0})", "s.seek(({0}) - 1); s.write(b'x'); s.flush()", "os.pwrite(s.fileno(), b'x', ({0}) - 1)",
-            "os.posix_fallocate(s.fileno(), ({0}) - 4096, 4096)")  # fmt: skip
+    ways = (
+        "s.truncate({0})",
+        "s.seek(({0}) - 1); s.write(b'x'); s.flush()",
+        "os.pwrite(s.fileno(), b'x', ({0}) - 1)",
+        "os.posix_fallocate(s.fileno(), ({0}) - 4096, 4096)",
+    )
     return [f"with open('sparse', 'wb+') as s:\n    {way.format(size)}\nreturn True" for size in sizes for way in ways]
 
 
-_IGNORED = "for n in range(1, 64):\n    try: signal.signal(n, lambda *_: None)\n    except (OSError, ValueError): pass\n"
-_ENDLESS = ("while True: pass", "n = 0\nwhile True: n += 1", "import itertools\nfor _ in itertools.count(): pass",
-            "def again(): return again\nwhile again(): pass", "while True:\n    try: 1 / 0\n    except Exception: pass",
-            "while True:\n    try: raise KeyboardInterrupt\n    except BaseException: pass")  # fmt: skip
-_IN_C = ("sum(range(10 ** 13))", "3 ** (10 ** 8) % 7", "'a' * 30 in __import__('re').sub('x*x*x*y', '', 'x' * 4000) * 10 ** 6",
-         "__import__('re').match('(a+)+$', 'a' * 64 + 'b')", "max(range(10 ** 13))", "list(zip(range(10 ** 13)))[:1]",
-         "str(7 ** (4 * 10 ** 6)).count('1') if not sys.set_int_max_str_digits(0) else 0", "any(map(int, iter(int, 1)))",
-         "all(x < 0 for x in iter(lambda: -1, 0))", "__import__('math').factorial(10 ** 7)")  # fmt: skip
+_IGNORED = (
+    "for n in range(1, 64):\n    try: signal.signal(n, lambda *_: None)\n    except (OSError, ValueError): pass\n"
+)
+_ENDLESS = (
+    "while True: pass",
+    "n = 0\nwhile True: n += 1",
+    "import itertools\nfor _ in itertools.count(): pass",
+    "def again(): return again\nwhile again(): pass",
+    "while True:\n    try: 1 / 0\n    except Exception: pass",
+    "while True:\n    try: raise KeyboardInterrupt\n    except BaseException: pass",
+)
+_IN_C = (
+    "sum(range(10 ** 13))",
+    "3 ** (10 ** 8) % 7",
+    "'a' * 30 in __import__('re').sub('x*x*x*y', '', 'x' * 4000) * 10 ** 6",
+    "__import__('re').match('(a+)+$', 'a' * 64 + 'b')",
+    "max(range(10 ** 13))",
+    "list(zip(range(10 ** 13)))[:1]",
+    "str(7 ** (4 * 10 ** 6)).count('1') if not sys.set_int_max_str_digits(0) else 0",
+    "any(map(int, iter(int, 1)))",
+    "all(x < 0 for x in iter(lambda: -1, 0))",
+    "__import__('math').factorial(10 ** 7)",
+)
 
 
 def _asleep(_: Json) -> list[str]:
-    return [f"{ignored}{way}\nreturn True" for ignored in ("", _IGNORED) for way in (
-        "time.sleep(1000)", "threading.Event().wait()", "select.select([], [], [])", "signal.pause()",
-        "lock = threading.Lock(); lock.acquire(); lock.acquire()", "os.read(os.pipe()[0], 1)")]  # fmt: skip
+    return [
+        f"{ignored}{way}\nreturn True"
+        for ignored in ("", _IGNORED)
+        for way in (
+            "time.sleep(1000)",
+            "threading.Event().wait()",
+            "select.select([], [], [])",
+            "signal.pause()",
+            "lock = threading.Lock(); lock.acquire(); lock.acquire()",
+            "os.read(os.pipe()[0], 1)",
+        )
+    ]
 
 
 def _orphans(_: Json) -> list[str]:
     late = "time.sleep(0.2); open('late', 'w').write('x')"
-    return [f"{way}\nreturn True" for way in (
-        f"if os.fork() == 0:\n    os.setsid()\n    {late}\n    os._exit(0)",
-        "pid = os.fork()\nif pid == 0:\n    if os.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
-        "os.setsid()", "os.setpgid(0, 0); call(57)", "call(109, 0, 0)\nif call(56, 17, 0, 0, 0, 0) == 0: time.sleep(60)",
-        "import multiprocessing as m; m.get_context('fork').Process(target=time.sleep, args=(60,)).start()",
-        "import multiprocessing as m; m.get_context('spawn').Process(target=time.sleep, args=(60,)).start()",
-        "import concurrent.futures as c; c.ProcessPoolExecutor(2).submit(time.sleep, 60).result(1)",
-        "import subprocess; subprocess.Popen(['/bin/sleep', '60'], start_new_session=True)",
-    )]  # fmt: skip
+    return [
+        f"{way}\nreturn True"
+        for way in (
+            f"if os.fork() == 0:\n    os.setsid()\n    {late}\n    os._exit(0)",
+            "pid = os.fork()\nif pid == 0:\n    if os.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
+            "os.setsid()",
+            "os.setpgid(0, 0); call(57)",
+            "call(109, 0, 0)\nif call(56, 17, 0, 0, 0, 0) == 0: time.sleep(60)",
+            "import multiprocessing as m; m.get_context('fork').Process(target=time.sleep, args=(60,)).start()",
+            "import multiprocessing as m; m.get_context('spawn').Process(target=time.sleep, args=(60,)).start()",
+            "import concurrent.futures as c; c.ProcessPoolExecutor(2).submit(time.sleep, 60).result(1)",
+            "import subprocess; subprocess.Popen(['/bin/sleep', '60'], start_new_session=True)",
+        )
+    ]
 
 
 def _noise(_: Json) -> list[str]:
-    floods = ("sys.stdout.write('x' * {0}); sys.stdout.flush()", "os.write({1}, b'x' * {0})", "print('x' * {0}, file=sys.stderr, flush=True)",
-              "sys.__stdout__.buffer.write(bytes({0})); sys.__stdout__.flush()", "_libc.puts(b'x' * {0})")  # fmt: skip
-    return [f"for _ in range(100):\n    {flood.format('(1 << 20)', fd)}\nreturn False" for flood in floods for fd in (0, 1, 2)]
+    floods = (
+        "sys.stdout.write('x' * {0}); sys.stdout.flush()",
+        "os.write({1}, b'x' * {0})",
+        "print('x' * {0}, file=sys.stderr, flush=True)",
+        "sys.__stdout__.buffer.write(bytes({0})); sys.__stdout__.flush()",
+        "_libc.puts(b'x' * {0})",
+    )
+    return [
+        f"for _ in range(100):\n    {flood.format('(1 << 20)', fd)}\nreturn False"
+        for flood in floods
+        for fd in (0, 1, 2)
+    ]
 
 
 def _bad_answers() -> list[str]:
     """What is written straight to the descriptor of the answer, as `act`'s last deed."""
     frames = (
-        "b'\\xff\\xfe' * 9", "b'J' + (1 << 31).to_bytes(4, 'big')", "b'J\\0\\0\\0\\1{'", "b'B\\0\\0\\0\\2xx'", "b'J\\0\\0\\0\\2{}'",
-        "b'J\\0\\0\\0\\2[]'", "b'J\\0\\0\\0\\4null'", "b'X' * 5", "b'J\\0\\0'", "b'J' + (9).to_bytes(4, 'big') + b'{\"a\":NaN}'",
-        "b'J' + (13).to_bytes(4, 'big') + b'{\"a\":1,\"a\":1}'", "b'J' + (10 ** 5).to_bytes(4, 'big') + b'[' * 10 ** 5",
-        "b'\\0' * (1 << 17)", "b'J' + (60000).to_bytes(4, 'big') + b'{\"a\":' + b'[' * 59995",
+        "b'\\xff\\xfe' * 9",
+        "b'J' + (1 << 31).to_bytes(4, 'big')",
+        "b'J\\0\\0\\0\\1{'",
+        "b'B\\0\\0\\0\\2xx'",
+        "b'J\\0\\0\\0\\2{}'",
+        "b'J\\0\\0\\0\\2[]'",
+        "b'J\\0\\0\\0\\4null'",
+        "b'X' * 5",
+        "b'J\\0\\0'",
+        "b'J' + (9).to_bytes(4, 'big') + b'{\"a\":NaN}'",
+        "b'J' + (13).to_bytes(4, 'big') + b'{\"a\":1,\"a\":1}'",
+        "b'J' + (10 ** 5).to_bytes(4, 'big') + b'[' * 10 ** 5",
+        "b'\\0' * (1 << 17)",
+        "b'J' + (60000).to_bytes(4, 'big') + b'{\"a\":' + b'[' * 59995",
         "b'J' + (26).to_bytes(4, 'big') + b'{\"status\":\"ok\",\"results\":0}'",
-    )  # fmt: skip
+    )
     ends = ("os._exit(0)", "os.close(4); os._exit(0)", "os.abort()", "os.kill(os.getpid(), 9)", "return True")
     return [f"os.write(4, {frame})\n{end}" for frame in frames for end in ends]
 
@@ -154,8 +230,15 @@ def _bad_bytes(field: Field, variants: int, seed: int) -> Iterator[Ending]:
 
 def _unanswered(field: Field, variants: int, seed: int) -> Iterator[Ending]:
     """The pipe of the answer is closed, held, or drowned."""
-    ways = ("os.close(4); return True", "os.close(4); time.sleep(1000)", "os.dup2(1, 4); return True", "os.write(4, b'J\\0\\0'); time.sleep(1000)",
-            "while True: os.write(4, b'J')", "os.dup(4); os.close(4); return True", "os.closerange(0, 64); return True")  # fmt: skip
+    ways = (
+        "os.close(4); return True",
+        "os.close(4); time.sleep(1000)",
+        "os.dup2(1, 4); return True",
+        "os.write(4, b'J\\0\\0'); time.sleep(1000)",
+        "while True: os.write(4, b'J')",
+        "os.dup(4); os.close(4); return True",
+        "os.closerange(0, 64); return True",
+    )
     for body in ways[:variants]:
         told = ask().call(source_of(body), "f", [[plain.encode(field.target)]], _SHORT)
         bad = told.status in ("crashed", "output", "timeout")
@@ -173,11 +256,17 @@ _LEAVES = (
     ("os.umask(0o777)", "old = os.umask(0); return old == 0o777"),
     ("signal.signal(10, signal.SIG_IGN)", "return signal.getsignal(10) == signal.SIG_IGN"),
     ("os.nice(5)", "return os.nice(0) >= 5"),
-    ("import random; random.seed(5); random.getstate()", "import random; return random.random() == random.Random(5).random()"),
+    (
+        "import random; random.seed(5); random.getstate()",
+        "import random; return random.random() == random.Random(5).random()",
+    ),
     ("import threading; threading.left = 1", "return hasattr(threading, 'left')"),
     ("sys.setrecursionlimit(77)", "return sys.getrecursionlimit() == 77"),
     ("gc.set_threshold(7, 7, 7)", "return gc.get_threshold() == (7, 7, 7)"),
-    ("import locale; locale.setlocale(locale.LC_ALL, 'C'); locale.left = 1", "import locale; return hasattr(locale, 'left')"),
+    (
+        "import locale; locale.setlocale(locale.LC_ALL, 'C'); locale.left = 1",
+        "import locale; return hasattr(locale, 'left')",
+    ),
     ("import decimal; decimal.getcontext().prec = 3", "import decimal; return decimal.getcontext().prec == 3"),
     ("sys.set_int_max_str_digits(0)", "return sys.get_int_max_str_digits() == 0"),
 )
@@ -199,87 +288,81 @@ def _leftovers(field: Field, variants: int, seed: int) -> Iterator[Ending]:
         yield Ending(Found.NO_EFFECT if clean else Found.ESCAPED, f"{said} [{leave}]")
 
 
-_RAISES = tuple(
-    f"resource.setrlimit(resource.{kind}, ({new}, {new})); return resource.getrlimit(resource.{kind})[0] in (-1, {new})"
-    for kind in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_CORE")
-    for new in ("-1", "1 << 40", "1 << 33")
-) + tuple(
-    f"b = ctypes.create_string_buffer(struct.pack('QQ', {new}, {new}))\ncall({number}, {first}{kind}, b{rest})\nreturn True"
-    for number, first, rest in ((160, "", ""), (302, "0, ", ", 0"))
-    for kind in (1, 4, 6, 7, 9)
-    for new in (1 << 33, 1 << 41)
-)
-_CLOCKS = tuple(
-    f"{way}; return True"
-    for way in (
-        "time.clock_settime(time.CLOCK_REALTIME, 0)", "time.clock_settime(time.CLOCK_REALTIME, time.time())", "call(227, 0, struct.pack('qq', 9, 0))",
-        "call(164, struct.pack('qq', 9, 0), 0)", "call(159, ctypes.create_string_buffer(struct.pack('I', 0x0002) + bytes(204)))",
-        "call(305, 0, ctypes.create_string_buffer(struct.pack('I', 0x0002) + bytes(204)))", "socket.sethostname('evil')",
-        "call(170, ctypes.c_char_p(b'evil'), 4)", "call(171, ctypes.c_char_p(b'evil'), 4)", "call(135, 0x0040000)",
-        "call(37, 1); signal.pause()",
-    )
-)  # fmt: skip
-
 ATTACKS: tuple[Attack, ...] = (
     probe("another process, another program", "S8", "filter: no fork, clone or exec", _forks),
-    probe("fork and thread bombs", "S8", "filter; limit of tasks", _fork_bombs, ends=("timeout", "memory", "crashed"), most=16),
+    probe(
+        "fork and thread bombs",
+        "S8",
+        "filter; limit of tasks",
+        _fork_bombs,
+        ends=("timeout", "memory", "crashed"),
+        most=16,
+    ),
     probe("memory bombs", "S9", "limit of the address space", _memory, ends=("memory", "timeout")),
     probe("filling the disk", "S9", "small scratch folder in memory; limit of file sizes", _disk, ends=("crashed",)),
     probe("a multitude of files", "S9", "scratch folder with few inodes", _files, ends=("timeout",)),
     probe("sparse files", "S9", "limit of file sizes", _sparse, ends=("crashed",)),
-    probe("endless loops, signals ignored", "S10", "processor time, ended with SIGKILL",
-          lambda _: [f"{ignored}{loop}" for loop in _ENDLESS for ignored in ("", _IGNORED)], ends=("timeout",), most=_SLOW,
-          limits=_SHORT, outlives=1.2),
-    probe("loops inside of C", "S10", "processor time, ended with SIGKILL", lambda _: [
-        f"{ignored}{loop}\nreturn True" for loop in _IN_C for ignored in ("", _IGNORED)], ends=("timeout", "memory"), most=_SLOW,
-          limits=_SHORT, outlives=1.2),
-    probe("asleep for ever", "S10", "wall clock, kept outside", _asleep, ends=("timeout",), most=_SLOW, limits=_SHORT, outlives=99.0),
-    probe("orphans and daemons", "S11", "filter: no fork; the namespace ends with its child", _orphans, limits=_THREADS),
-    probe("mounts", "S13", "filter", _calls(
-        ("mount", "0, ctypes.c_char_p(b'/tmp'), ctypes.c_char_p(b'tmpfs'), 0, 0; ctypes.c_char_p(b'/'), ctypes.c_char_p(b'/tmp'), 0, 4096, 0; "
-                  "0, ctypes.c_char_p(b'/'), 0, 0x100000, 0; ctypes.c_char_p(b'proc'), ctypes.c_char_p(b'/tmp'), ctypes.c_char_p(b'proc'), 0, 0"),
-        ("umount2", "ctypes.c_char_p(b'/tmp'), 2; ctypes.c_char_p(b'/'), 2; ctypes.c_char_p(b'/proc'), 2"),
-        (428, "-100, ctypes.c_char_p(b'/'), 1; -100, ctypes.c_char_p(b'/tmp'), 0"), (429, "-1, 0, -1, 0, 0"), (442, "-1, 0, 0, 0, 0"),
-        (430, "ctypes.c_char_p(b'tmpfs'), 0; ctypes.c_char_p(b'proc'), 0"), (432, "-1, 0, 0"))),
-    probe("namespaces", "S13", "filter", _calls(
-        ("unshare", "0x10000000; 0x00020000; 0x40000000; 0x20000000; 0x08000000; 0x04000000; 0x02000000; 0x00000080; 0x200; 0x400"),
-        ("setns", "-1, 0; 3, 0; 4, 0x10000000"), ("clone", "0x10000000 | 17, 0, 0, 0, 0; 0x7e020000 | 17, 0, 0, 0, 0"))),
-    probe("another root", "S13", "filter", lambda _: [f"{way}; return True" for place in ("'/tmp'", "'/'", "'.'", "'..'") for way in (
-        f"os.chroot({place})", f"call(161, ctypes.c_char_p({place}.encode()))",
-        f"call(155, ctypes.c_char_p({place}.encode()), ctypes.c_char_p({place}.encode()))")]),
-    probe("io_uring", "S14", "filter", _calls((425, "1, 0; 8, ctypes.create_string_buffer(120); 4096, ctypes.create_string_buffer(120)"),
-          (426, "-1, 1, 0, 0, 0, 0; 3, 1, 1, 0, 0, 0"), (427, "-1, 0, 0, 0; 3, 4, 0, 0"), (206, "1, ctypes.create_string_buffer(8)"))),
-    probe("bpf, perf, userfaultfd", "S14", "filter", _calls(
-        ("bpf", "0, ctypes.create_string_buffer(128), 128; 5, ctypes.create_string_buffer(128), 128; 13, 0, 0"),
-        ("perf_event_open", "ctypes.create_string_buffer(struct.pack('II', 1, 128) + bytes(120)), 0, -1, -1, 0; 0, 0, -1, -1, 0"),
-        ("userfaultfd", "0; 1; 0o2000000"), ("fanotify_init", "0, 0"), ("seccomp", "0, 0, 0; 1, 0, 0; 2, 0, ctypes.create_string_buffer(8)"))),
-    probe("keys, shared memory, message queues", "S14", "filter", _calls(
-        ("keyctl", "0, -3, 0; 1, 0; 6, -3; 11, 1, 0, 0"), ("add_key", "ctypes.c_char_p(b'user'), ctypes.c_char_p(b'a'), ctypes.c_char_p(b'b'), 1, -3"),
-        ("request_key", "ctypes.c_char_p(b'user'), ctypes.c_char_p(b'a'), 0, -3"), ("shmget", "0, 4096, 0o1600; 7, 4096, 0o1666"),
-        ("msgget", "0, 0o1600; 7, 0o1666"), ("semget", "0, 1, 0o1600; 7, 1, 0o1666"), (240, "ctypes.c_char_p(b'q'), 0o102, 0o600, 0"),
-        (319, "ctypes.c_char_p(b'm'), 0; ctypes.c_char_p(b'm'), 3"), (447, "0"))),
-    probe("the kernel's own doors: modules, kexec, swap, ports", "S14", "filter; no capabilities", _calls(
-        ("init_module", "0, 0, 0"), ("finit_module", "-1, 0, 0"), ("kexec_load", "0, 0, 0, 0"), ("reboot", "0xfee1dead, 672274793, 0, 0"),
-        ("swapon", "ctypes.c_char_p(b'/tmp/x'), 0"), ("acct", "0"), ("syslog", "3, 0, 0; 10, 0, 0"), ("iopl", "3"), ("ioperm", "0, 8, 1"),
-        ("quotactl", "0, 0, 0, 0"), ("personality", "0x0400000"), ("name_to_handle_at", "-100, ctypes.c_char_p(b'/'), 0, 0, 0"),
-        ("open_by_handle_at", "-100, 0, 0"), (444, "0, 0, 1; 0, 0, 0"), (179, "0, 0, 0, 0")), control=False,
-          no_control="even a weakened box must not load modules or restart the machine"),
-    probe("100 MB of output", "S15", "output goes to the null device; nothing is read from it", _noise, ends=("timeout",), control=False,
-          no_control="nothing to reach: it shows that the judge is not held up"),
-    Attack(name="bytes that are no answer", trust="S15", stops="strict frame, one only; the end of the child must fit it", run=_bad_bytes,
-           no_control="the reader is what is attacked"),
-    Attack(name="a pipe that is closed, held or drowned", trust="S15", stops="length cap, wall clock", run=_unanswered,
-           no_control="the reader is what is attacked"),
-    Attack(name="what one task leaves for the next", trust="S16", stops="each child is used once; fresh scratch folder", run=_leftovers,
-           no_control="its first half proves that it ran"),
-    probe("clock, host name, personality", "S17", "filter; own host name namespace", lambda _: _CLOCKS, ends=("crashed", "timeout")),
-    probe("descriptors used up", "S18", "limit of descriptors", lambda _: [
-        f"kept = []\nfor _ in range({n}):\n    {way}\nreturn True" for n in (100, 300, 3000) for way in (
-            "kept.append(os.open('/', os.O_RDONLY))", "kept.extend(os.pipe())", "kept.append(os.dup(1))", "kept.append(open('x', 'w'))",
-            "kept.append(select.epoll())")]),
-    probe("a core dump", "S18", "limit of 0; not dumpable", lambda _: [
-        f"{before}\n{end}" for before in ("os.chdir('/tmp')", "os.chdir('/')")
-        for end in ("os.abort()", "ctypes.string_at(0)", "signal.raise_signal(signal.SIGSEGV)", "signal.raise_signal(signal.SIGQUIT)",
-                    "_libc.abort()")], ends=("crashed",), control=False, no_control="a box must not dump cores either"),
-    probe("limits raised again", "S18", "hard limits; filter", lambda _: _RAISES, soft=True),
-)  # fmt: skip
+    probe(
+        "endless loops, signals ignored",
+        "S10",
+        "processor time, ended with SIGKILL",
+        lambda _: [f"{ignored}{loop}" for loop in _ENDLESS for ignored in ("", _IGNORED)],
+        ends=("timeout",),
+        most=_SLOW,
+        limits=_SHORT,
+        outlives=1.2,
+    ),
+    probe(
+        "loops inside of C",
+        "S10",
+        "processor time, ended with SIGKILL",
+        lambda _: [f"{ignored}{loop}\nreturn True" for loop in _IN_C for ignored in ("", _IGNORED)],
+        ends=("timeout", "memory"),
+        most=_SLOW,
+        limits=_SHORT,
+        outlives=1.2,
+    ),
+    probe(
+        "asleep for ever",
+        "S10",
+        "wall clock, kept outside",
+        _asleep,
+        ends=("timeout",),
+        most=_SLOW,
+        limits=_SHORT,
+        outlives=99.0,
+    ),
+    probe(
+        "orphans and daemons", "S11", "filter: no fork; the namespace ends with its child", _orphans, limits=_THREADS
+    ),
+    probe(
+        "100 MB of output",
+        "S15",
+        "output goes to the null device; nothing is read from it",
+        _noise,
+        ends=("timeout",),
+        control=False,
+        no_control="nothing to reach: it shows that the judge is not held up",
+    ),
+    Attack(
+        name="bytes that are no answer",
+        trust="S15",
+        stops="strict frame, one only; the end of the child must fit it",
+        run=_bad_bytes,
+        no_control="the reader is what is attacked",
+    ),
+    Attack(
+        name="a pipe that is closed, held or drowned",
+        trust="S15",
+        stops="length cap, wall clock",
+        run=_unanswered,
+        no_control="the reader is what is attacked",
+    ),
+    Attack(
+        name="what one task leaves for the next",
+        trust="S16",
+        stops="each child is used once; fresh scratch folder",
+        run=_leftovers,
+        no_control="its first half proves that it ran",
+    ),
+)

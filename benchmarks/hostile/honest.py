@@ -36,7 +36,12 @@ def turned_away(count: int, seed: int) -> dict[str, Any]:
             if not score.correct:
                 wrong.append(f"python_fix {score.error}: {text[:200]!r}")
     for i, (problem, right) in enumerate(sql.migrations(count // 4, seed)):
-        for text in (right, f"-- a migration\n{right}\n", right.replace(";\n", " ;\n\n"), f"PRAGMA foreign_keys = OFF;\nBEGIN;\n{right}\nCOMMIT;"):
+        for text in (
+            right,
+            f"-- a migration\n{right}\n",
+            right.replace(";\n", " ;\n\n"),
+            f"PRAGMA foreign_keys = OFF;\nBEGIN;\n{right}\nCOMMIT;",
+        ):
             tried["sql_migration"] += 1
             score = _SQL.verify(problem, text, seed + i)
             if not score.correct:
@@ -84,7 +89,9 @@ def _attempts(rng: random.Random, count: int) -> Iterator[tuple[str, Problem, st
 def _made(examples: list[tuple[int, int]], hidden: list[tuple[int, int]], sentence: str) -> Problem:
     asserts = "\n".join(f"assert f({n}) == {value}" for n, value in examples)
     pairs = [[plain.encode([n]), plain.encode(value)] for n, value in hidden]
-    return Problem(task="python_fix", skill="synthesis", prompt=f"# {sentence}\n{asserts}\n# write\n", given={"hidden": pairs})
+    return Problem(
+        task="python_fix", skill="synthesis", prompt=f"# {sentence}\n{asserts}\n# write\n", given={"hidden": pairs}
+    )
 
 
 def _contradiction(rng: random.Random) -> tuple[Problem, list[int]]:

@@ -99,7 +99,9 @@ def _settle(folder: Path) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _again(folder: Path, change: Callable[[str, str, Json], Json | None], more: Callable[[Ledger], None] = lambda _: None) -> None:
+def _again(
+    folder: Path, change: Callable[[str, str, Json], Json | None], more: Callable[[Ledger], None] = lambda _: None
+) -> None:
     """Write the whole ledger anew with a valid chain, each payload passed through `change` (None drops the event)."""
     with Ledger.open(folder / LEDGER) as ledger:
         events = list(ledger.events())
@@ -146,7 +148,12 @@ def _replayed(folder: Path, rng: random.Random) -> None:
 
     def more(ledger: Ledger) -> None:
         old = rng.choice([event for event in ledger.events() if event.kind in ("promoted", "verdict", "rolled_back")])
-        ledger.append(old.kind, {**old.payload, "id": rng.choice([old.payload.get("id", ""), "9.9"])}, actor=old.actor, key=f"again{rng.random()}")
+        ledger.append(
+            old.kind,
+            {**old.payload, "id": rng.choice([old.payload.get("id", ""), "9.9"])},
+            actor=old.actor,
+            key=f"again{rng.random()}",
+        )
         promoted = next(event for event in ledger.events() if event.kind == "promoted")
         ledger.append("promoted", promoted.payload, actor="controller", key=f"more{rng.random()}")
 
@@ -179,19 +186,30 @@ def _resigned(folder: Path, rng: random.Random) -> None:
     _again(folder, lambda _kind, key, payload: {**payload, "n": rng.randrange(9)} if key == "1/start" else payload)
     shutil.rmtree(folder / _SIGNING)
     with Ledger.open(folder / LEDGER) as ledger, tempfile.TemporaryDirectory() as elsewhere:
-        Notary(ledger, Signer.own(folder / _SIGNING / "key.pem"), folder / _SIGNING, [Path(elsewhere)]).publish(must=True)
+        Notary(ledger, Signer.own(folder / _SIGNING / "key.pem"), folder / _SIGNING, [Path(elsewhere)]).publish(
+            must=True
+        )
 
 
 _SPELLINGS = (
-    "UPDATE events SET payload = ' ' || payload WHERE seq = {at}", "UPDATE events SET payload = payload || char(10) WHERE seq = {at}",
-    "UPDATE events SET payload = replace(payload, ':', ': ') WHERE seq = {at}", "UPDATE events SET payload = replace(payload, ',\"', ', \"') WHERE seq = 1",
-    "UPDATE events SET payload = '{{\"a\":1,' || substr(payload, 2) WHERE seq = {at}", "UPDATE events SET payload = replace(payload, 'e', '\\u0065') WHERE seq = {at}",
-    "UPDATE events SET payload = CAST(payload AS BLOB) WHERE seq = {at}", "UPDATE events SET cost = '{{\"ms\":1200.0}}' WHERE seq = {at}",
-    "UPDATE events SET cost = '{{\"ms\":1.2e3}}' WHERE seq = {at}", "UPDATE events SET cost = '{{\"ms\":1200,\"ms\":1200}}' WHERE seq = {at}",
-    "UPDATE events SET kind = kind || char(769) WHERE seq = {at}", "UPDATE events SET key = key || char(0) WHERE seq = {at}",
-    "UPDATE events SET actor = upper(actor) WHERE seq = {at}", "UPDATE events SET payload = 'NaN' WHERE seq = {at}", "UPDATE events SET cost = '[]' WHERE seq = {at}",
-    "UPDATE events SET schema = 1.0 * schema WHERE seq = {at}", "UPDATE events SET payload = replace(payload, 'a', char(1072)) WHERE seq = 1",
-)  # fmt: skip
+    "UPDATE events SET payload = ' ' || payload WHERE seq = {at}",
+    "UPDATE events SET payload = payload || char(10) WHERE seq = {at}",
+    "UPDATE events SET payload = replace(payload, ':', ': ') WHERE seq = {at}",
+    "UPDATE events SET payload = replace(payload, ',\"', ', \"') WHERE seq = 1",
+    "UPDATE events SET payload = '{{\"a\":1,' || substr(payload, 2) WHERE seq = {at}",
+    "UPDATE events SET payload = replace(payload, 'e', '\\u0065') WHERE seq = {at}",
+    "UPDATE events SET payload = CAST(payload AS BLOB) WHERE seq = {at}",
+    "UPDATE events SET cost = '{{\"ms\":1200.0}}' WHERE seq = {at}",
+    "UPDATE events SET cost = '{{\"ms\":1.2e3}}' WHERE seq = {at}",
+    'UPDATE events SET cost = \'{{"ms":1200,"ms":1200}}\' WHERE seq = {at}',
+    "UPDATE events SET kind = kind || char(769) WHERE seq = {at}",
+    "UPDATE events SET key = key || char(0) WHERE seq = {at}",
+    "UPDATE events SET actor = upper(actor) WHERE seq = {at}",
+    "UPDATE events SET payload = 'NaN' WHERE seq = {at}",
+    "UPDATE events SET cost = '[]' WHERE seq = {at}",
+    "UPDATE events SET schema = 1.0 * schema WHERE seq = {at}",
+    "UPDATE events SET payload = replace(payload, 'a', char(1072)) WHERE seq = 1",
+)
 
 
 def _spelled(folder: Path, rng: random.Random) -> None:
@@ -231,7 +249,9 @@ def _clocks(_: Field, variants: int, seed: int) -> Iterator[Ending]:
         hashes = []
         for ticks in (iter(range(1, 99)), iter(lambda: rng.randrange(1 << 40), None)):
             with tempfile.TemporaryDirectory(dir=_QUICK) as root:
-                with Ledger.open(Path(root) / LEDGER, "run", create=True, clock=lambda ticks=ticks: next(ticks)) as ledger:
+                with Ledger.open(
+                    Path(root) / LEDGER, "run", create=True, clock=lambda ticks=ticks: next(ticks)
+                ) as ledger:
                     ledger.acquire()
                     hashes.append([ledger.append("note", {"n": n + i}, key=f"k{n}").content_hash for n in range(5)])
                     ledger.verify()
@@ -240,36 +260,125 @@ def _clocks(_: Field, variants: int, seed: int) -> Iterator[Ending]:
 
 
 ATTACKS: tuple[Attack, ...] = (
-    tampering("an event edited", "L1", "hash chain", _sql(
-        "UPDATE events SET payload = '{{\"n\":{n}}}' WHERE seq = {at}", "UPDATE events SET actor = 'human{n}' WHERE seq = {at}",
-        "UPDATE events SET kind = 'promoted{n}' WHERE seq = {at}", "UPDATE events SET key = 'k{n}' WHERE seq = {at}", "UPDATE events SET time_ns = {n} WHERE seq = {at}",
-        "UPDATE events SET cost = '{{\"ms\":{n}}}' WHERE seq = {at}", "UPDATE events SET run = 'r{n}' WHERE seq = {at}",
-        "UPDATE events SET chain_hash = content_hash WHERE seq = {at}", "UPDATE head SET chain_hash = 'x{n}'", "UPDATE meta SET run = 'r{n}'")),
-    tampering("an event deleted", "L1", "hash chain", _sql("DELETE FROM events WHERE seq = {at}", "DELETE FROM events WHERE seq BETWEEN {at} AND {other}",
-        "DELETE FROM events WHERE seq = {at}; UPDATE events SET seq = seq - 1 WHERE seq > {at}")),
-    tampering("events in another order", "L1", "hash chain", _sql(
-        "UPDATE events SET seq = 9000 WHERE seq = {at}; UPDATE events SET seq = {at} WHERE seq = {other}; UPDATE events SET seq = {other} WHERE seq = 9000")),
-    tampering("the end cut off", "L1", "the head is kept beside the events", _sql("DELETE FROM events WHERE seq > {at}",
-        "DELETE FROM events WHERE seq > {at}; UPDATE head SET seq = {at}", "DELETE FROM events WHERE seq = {last}")),
-    tampering("an event twice", "L1", "hash chain", _sql(
-        "INSERT INTO events (seq, run, time_ns, actor, kind, key, schema, payload, cost, content_hash, chain_hash) SELECT {last} + 1, run, time_ns, actor, kind, key || 'x', schema, payload, cost, content_hash, chain_hash FROM events WHERE seq = {at}")),
-    tampering("every hash rewritten, contents forged", "L2", "the audit recomputes what events claim", _forged(
-        ("1.1/verdict", "verdict.decision", "accept"), ("1.0/verdict", "verdict.isolation", "reduced"), ("1.0/decided", "version", "0" * 64),
-        ("1.1/verdict", "verdict.reason", "superior"), ("1.0/verdict", "verdict.evidence", lambda rng: f"{rng.getrandbits(256):064x}"), ("check", "alarm", False),
-        ("check/rolled_back", "from", "0" * 64), ("reported", "skills.multi.wins", lambda rng: rng.randrange(300, 900)), ("1.0/verdict", "", None),
-        ("1.0/slot", "", None), ("sealed", "", None), ("check/opened", "", None))),
-    tampering("every hash rewritten, nothing claimed", "L2", "a witness elsewhere", lambda folder, rng: _again(
-        folder, lambda _kind, key, payload: {**payload, "note": rng.randrange(999)} if key == "1/diagnosed" else payload), witnessed=True),
-    tampering("rewritten, and signed with another key", "L2", "the key that the witness knows", _resigned, witnessed=True),
+    tampering(
+        "an event edited",
+        "L1",
+        "hash chain",
+        _sql(
+            "UPDATE events SET payload = '{{\"n\":{n}}}' WHERE seq = {at}",
+            "UPDATE events SET actor = 'human{n}' WHERE seq = {at}",
+            "UPDATE events SET kind = 'promoted{n}' WHERE seq = {at}",
+            "UPDATE events SET key = 'k{n}' WHERE seq = {at}",
+            "UPDATE events SET time_ns = {n} WHERE seq = {at}",
+            "UPDATE events SET cost = '{{\"ms\":{n}}}' WHERE seq = {at}",
+            "UPDATE events SET run = 'r{n}' WHERE seq = {at}",
+            "UPDATE events SET chain_hash = content_hash WHERE seq = {at}",
+            "UPDATE head SET chain_hash = 'x{n}'",
+            "UPDATE meta SET run = 'r{n}'",
+        ),
+    ),
+    tampering(
+        "an event deleted",
+        "L1",
+        "hash chain",
+        _sql(
+            "DELETE FROM events WHERE seq = {at}",
+            "DELETE FROM events WHERE seq BETWEEN {at} AND {other}",
+            "DELETE FROM events WHERE seq = {at}; UPDATE events SET seq = seq - 1 WHERE seq > {at}",
+        ),
+    ),
+    tampering(
+        "events in another order",
+        "L1",
+        "hash chain",
+        _sql(
+            "UPDATE events SET seq = 9000 WHERE seq = {at}; UPDATE events SET seq = {at} WHERE seq = {other}; UPDATE events SET seq = {other} WHERE seq = 9000"
+        ),
+    ),
+    tampering(
+        "the end cut off",
+        "L1",
+        "the head is kept beside the events",
+        _sql(
+            "DELETE FROM events WHERE seq > {at}",
+            "DELETE FROM events WHERE seq > {at}; UPDATE head SET seq = {at}",
+            "DELETE FROM events WHERE seq = {last}",
+        ),
+    ),
+    tampering(
+        "an event twice",
+        "L1",
+        "hash chain",
+        _sql(
+            "INSERT INTO events (seq, run, time_ns, actor, kind, key, schema, payload, cost, content_hash, chain_hash) SELECT {last} + 1, run, time_ns, actor, kind, key || 'x', schema, payload, cost, content_hash, chain_hash FROM events WHERE seq = {at}"
+        ),
+    ),
+    tampering(
+        "every hash rewritten, contents forged",
+        "L2",
+        "the audit recomputes what events claim",
+        _forged(
+            ("1.1/verdict", "verdict.decision", "accept"),
+            ("1.0/verdict", "verdict.isolation", "reduced"),
+            ("1.0/decided", "version", "0" * 64),
+            ("1.1/verdict", "verdict.reason", "superior"),
+            ("1.0/verdict", "verdict.evidence", lambda rng: f"{rng.getrandbits(256):064x}"),
+            ("check", "alarm", False),
+            ("check/rolled_back", "from", "0" * 64),
+            ("reported", "skills.multi.wins", lambda rng: rng.randrange(300, 900)),
+            ("1.0/verdict", "", None),
+            ("1.0/slot", "", None),
+            ("sealed", "", None),
+            ("check/opened", "", None),
+        ),
+    ),
+    tampering(
+        "every hash rewritten, nothing claimed",
+        "L2",
+        "a witness elsewhere",
+        lambda folder, rng: _again(
+            folder,
+            lambda _kind, key, payload: {**payload, "note": rng.randrange(999)} if key == "1/diagnosed" else payload,
+        ),
+        witnessed=True,
+    ),
+    tampering(
+        "rewritten, and signed with another key", "L2", "the key that the witness knows", _resigned, witnessed=True
+    ),
     tampering("another history from some event on", "L3", "a witness elsewhere", _forked, witnessed=True),
-    tampering("a promotion told twice", "L4", "each needs a verdict of its own, against the champion of its time", _replayed),
+    tampering(
+        "a promotion told twice", "L4", "each needs a verdict of its own, against the champion of its time", _replayed
+    ),
     Attack(name="two controllers", trust="L5", stops="fencing token", run=_two_controllers, no_control=_OWN),
-    Attack(name="the clock goes back", trust="L6", stops="no decision reads the clock; content hashes leave it out", run=_clocks, no_control=_OWN),
+    Attack(
+        name="the clock goes back",
+        trust="L6",
+        stops="no decision reads the clock; content hashes leave it out",
+        run=_clocks,
+        no_control=_OWN,
+    ),
     tampering("an older copy put back", "L8", "a witness elsewhere", _older, witnessed=True),
     tampering("the same JSON, spelled otherwise", "L9", "only canonical JSON in normal form is read", _spelled),
-    tampering("levels, slots and margins reset", "L10", "the audit adds up the error budget from the plan", _forged(
-        ("1.0/slot", "question.alpha_ni", "0.04"), ("1.0/slot", "question.alpha_sup", "0.05"), ("1.1/slot", "slot", 1), ("1.1/slot", "question.slot", 1),
-        ("1.0/slot", "question.max_items", 9000), ("1.0/slot", "question.beta", "0.99"), ("1.0/slot", "question.mei_points", 1), ("check", "alpha", "0.05"),
-        ("check/opened", "question.alpha", "0.05"), ("check/opened", "number", 2), ("check/opened", "question.beta", "0.99"), ("judge", "commitment", "0" * 64),
-        ("1.0/slot", "question.protected", []), ("1.0/slot", "question.target", "single"), ("run", "config.plan.alpha_progress", "0.000001"))),
-)  # fmt: skip
+    tampering(
+        "levels, slots and margins reset",
+        "L10",
+        "the audit adds up the error budget from the plan",
+        _forged(
+            ("1.0/slot", "question.alpha_ni", "0.04"),
+            ("1.0/slot", "question.alpha_sup", "0.05"),
+            ("1.1/slot", "slot", 1),
+            ("1.1/slot", "question.slot", 1),
+            ("1.0/slot", "question.max_items", 9000),
+            ("1.0/slot", "question.beta", "0.99"),
+            ("1.0/slot", "question.mei_points", 1),
+            ("check", "alpha", "0.05"),
+            ("check/opened", "question.alpha", "0.05"),
+            ("check/opened", "number", 2),
+            ("check/opened", "question.beta", "0.99"),
+            ("judge", "commitment", "0" * 64),
+            ("1.0/slot", "question.protected", []),
+            ("1.0/slot", "question.target", "single"),
+            ("run", "config.plan.alpha_progress", "0.000001"),
+        ),
+    ),
+)

@@ -23,10 +23,27 @@ __all__ = ["GONE", "MADE", "REFUSED", "ask", "probe", "read_ending", "read_said"
 REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS})
 # It is there outside, and not in here: another root, another network, other processes. Or a limit of ours was reached.
 GONE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ESRCH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.ECHILD,
-     errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EBADF,
-     socket.EAI_AGAIN, socket.EAI_NONAME, socket.EAI_FAIL}
-)  # fmt: skip
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ESRCH,
+        errno.ENETUNREACH,
+        errno.ECONNREFUSED,
+        errno.EADDRNOTAVAIL,
+        errno.ECHILD,
+        errno.EAGAIN,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EFBIG,
+        errno.EDQUOT,
+        errno.EBADF,
+        socket.EAI_AGAIN,
+        socket.EAI_NONAME,
+        socket.EAI_FAIL,
+    }
+)
 _HEAD = '''
 import ctypes, errno, gc, io, os, pathlib, resource, select, signal, socket, stat, struct, sys, threading, time
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -100,7 +117,6 @@ def probe(
         soft: in the box limits may be raised again.
         no_control: why the box does not try it.
     """
-
     MADE.append((name, trust, bodies))
 
     def run(field: Field, variants: int, seed: int) -> Iterator[Ending]:

@@ -54,14 +54,17 @@ def _one_skill_forgotten() -> None:
     """Non-inferiority of one protected skill is never tested."""
     honest = gate._stages
     gate._stages = lambda question, outcomes: tuple(
-        stage for stage in honest(question, outcomes)
+        stage
+        for stage in honest(question, outcomes)
         if not stage.name.startswith("ni:") or stage.pair.skill != question.protected[0].skill
-    )  # fmt: skip
+    )
 
 
 def _items_from_a_fixed_seed() -> None:
     """Items follow from skill and block alone: they are the same for every candidate, and known in advance."""
-    judge_bench.ItemSource._seed = lambda self, key, purpose: int.from_bytes(f"{key.split('|', 2)[2]}{purpose}".encode()[-8:], "big")
+    judge_bench.ItemSource._seed = lambda self, key, purpose: int.from_bytes(
+        f"{key.split('|', 2)[2]}{purpose}".encode()[-8:], "big"
+    )
 
 
 def _an_empty_answer_is_right() -> None:
@@ -76,9 +79,11 @@ def _expected_values_for_the_worker() -> None:
     """The worker is told what must come out."""
     honest = judge_bench.Bench._ask
 
-    def ask(self: Any, request: dict[str, Any], blobs: Any = ()) -> dict[str, Any]:
+    def ask(self: Any, request: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
         expected = ["right"] * len(request.get("prompts", ()))
-        return honest(self, {**request, "expected": expected, "secret": "5a" * 32} if expected else request, blobs)
+        return honest(
+            self, {**request, "expected": expected, "secret": "5a" * 32} if expected else request, *rest, **more
+        )
 
     judge_bench.Bench._ask = ask
 
@@ -86,7 +91,7 @@ def _expected_values_for_the_worker() -> None:
 def _a_second_look() -> None:
     """A repeated question draws again and may be answered otherwise."""
     folder_class, count = JudgeFolder, [0]
-    folder_class.answer = lambda self, key: None
+    folder_class.answer = lambda self, question_key: None
     honest = run_on_disk.Items.draw
 
     def draw(self: Any, *, slot: str, **rest: Any) -> Any:
@@ -103,7 +108,8 @@ def _a_second_look() -> None:
 
 def _reduced_called_kernel() -> None:
     """Whatever the worker says of its isolation, the verdict says ``kernel``."""
-    judge_bench.Bench.isolation = property(lambda self: (self._started(), "kernel")[1])
+    said = property(lambda self: (self._started(), "kernel")[1])
+    type.__setattr__(judge_bench.Bench, "isolation", said)
 
 
 def _always_accept() -> None:
@@ -112,7 +118,11 @@ def _always_accept() -> None:
 
     def rule(self: Any, question: Any, outcomes: Any) -> Any:
         ruling = honest(self, question, outcomes)
-        return ruling if ruling.decision is None else replace(ruling, decision=Decision.ACCEPT, reason="superior", draw=None)
+        return (
+            ruling
+            if ruling.decision is None
+            else replace(ruling, decision=Decision.ACCEPT, reason="superior", draw=None)
+        )
 
     gate.PairedGate.rule = rule
 
@@ -144,7 +154,9 @@ def _audited() -> str:
     """The audit computes each verdict of a small run again from its outcomes."""
     with tempfile.TemporaryDirectory() as root:
         made = run_on_disk.RunOnDisk(Path(root) / "run")
-        with suppress(EvolventError):  # a judge that promotes what it should not leaves nothing to force; what is there counts
+        with suppress(
+            EvolventError
+        ):  # a judge that promotes what it should not leaves nothing to force; what is there counts
             made.force_check_and_seal()
         with Ledger.open(Path(root) / "run" / LEDGER) as ledger:
             wrong = audit(ledger, made.store, Path(root) / "run" / JUDGE).wrong
@@ -168,7 +180,14 @@ def _drawn_again() -> str:
     """Items of two candidates, slots or secrets have nothing in common; with the opened secret they can be drawn again."""
 
     def prompts(secret: bytes, **changes: Any) -> set[str]:
-        fields: dict[str, Any] = {"candidate": "c", "slot": "1", "skill": "multi", "split": "gate", "index": 0, "count": 20}
+        fields: dict[str, Any] = {
+            "candidate": "c",
+            "slot": "1",
+            "skill": "multi",
+            "split": "gate",
+            "index": 0,
+            "count": 20,
+        }
         return {p.prompt for p in judge_bench.ItemSource(secret, SqlMigration()).draw(**{**fields, **changes}).problems}
 
     one = prompts(b"s")
@@ -197,7 +216,7 @@ class _Overheard:
     def receive(self, *, timeout_s: float) -> dict[str, Any]:
         return {"ready": True, "isolation": "reduced"}
 
-    def call(self, request: dict[str, Any], blobs: Any = (), *, timeout_s: float) -> dict[str, Any]:
+    def call(self, request: dict[str, Any], blobs: Any = (), **_: Any) -> dict[str, Any]:
         self.told.append(json.dumps(request))
         return {"outputs": ["x"] * len(request.get("prompts", ())), "tokens": 1, "ok": True}
 
@@ -214,7 +233,9 @@ class _Secretive:
     skills = ("a",)
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
-        return [Problem(task="t", skill=skill, prompt=f"p{rng.random()}", given={"answer": "right"}) for _ in range(count)]
+        return [
+            Problem(task="t", skill=skill, prompt=f"p{rng.random()}", given={"answer": "right"}) for _ in range(count)
+        ]
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
         return Score(correct=output == "right")
@@ -228,7 +249,9 @@ def _listened() -> str:
     secret = bytes(range(32))
     with tempfile.TemporaryDirectory() as root:
         bench = judge_bench.Bench(task, Store(Path(root)), ["worker"])
-        block = judge_bench.ItemSource(secret, task).draw(candidate="c", slot="1", skill="a", split="gate", index=0, count=4)
+        block = judge_bench.ItemSource(secret, task).draw(
+            candidate="c", slot="1", skill="a", split="gate", index=0, count=4
+        )
         bench.score(Candidate(model="0" * 64, scaffold={"kind": "direct"}, genome="1" * 64).plain(), block, 8)
     told = [json.loads(line) for line in _HEARD]
     known = {"op", "handle", "files", "scaffold", "prompts", "seed", "max_new_tokens"}
@@ -249,10 +272,14 @@ def _isolation_told() -> str:
 
 def _nulls() -> str:
     """Candidates that are no better, and ones that lose a skill, against the gate alone: how many are accepted?"""
-    batteries = importlib.import_module("hostile.batteries")
+    batteries = importlib.import_module("hostile.battery_judge")
     for i in range(40):
         question = batteries._question(3 * (i % 4))
-        gains, rng, outcomes = {"a": 0.0 if i % 2 else 0.25, "b": 0.0 if i % 2 else -0.25}, np.random.default_rng(900 + i), {}
+        gains, rng, outcomes = (
+            {"a": 0.0 if i % 2 else 0.25, "b": 0.0 if i % 2 else -0.25},
+            np.random.default_rng(900 + i),
+            {},
+        )
         while (ruling := gate.PairedGate().rule(question, outcomes)).decision is None:
             batteries._draw(question, ruling.draw, outcomes, gains, rng, gate.items_used(outcomes))
         if ruling.decision is Decision.ACCEPT:
@@ -261,9 +288,14 @@ def _nulls() -> str:
 
 
 CHECKS: dict[str, Callable[[], str]] = {
-    "audit": _audited, "asked twice": _asked_twice, "items drawn again": _drawn_again, "canary answers": _canaries, "nulls and losses": _nulls,
-    "a worker of ours": _listened, "a worker that is not isolated": _isolation_told,
-}  # fmt: skip
+    "audit": _audited,
+    "asked twice": _asked_twice,
+    "items drawn again": _drawn_again,
+    "canary answers": _canaries,
+    "nulls and losses": _nulls,
+    "a worker of ours": _listened,
+    "a worker that is not isolated": _isolation_told,
+}
 
 
 def caught_by(fault: str | None) -> dict[str, str]:

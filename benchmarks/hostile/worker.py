@@ -29,7 +29,7 @@ from evolvent.sandbox import KERNEL, IsolatedProcess, read_frame, read_json
 from evolvent.store import Store
 from evolvent.tasks.sql_migration import SqlMigration
 from evolvent.types import Candidate, Decision
-from hostile import harm, reach  # noqa: F401 - they fill `MADE`
+from hostile import doors, harm, reach  # noqa: F401 - they fill `MADE`
 from hostile.base import Attack, Ending, Field, Found, Json
 from hostile.probes import MADE, read_said, source_of
 
@@ -41,12 +41,29 @@ _STOPS = "filter and Landlock of `isolate`; namespaces from the start"
 # Classes of the other sandbox that make sense here: no bombs (the judge's timeout ends those), no scratch folder, and the package's
 # own source may be read by the worker.
 _SAME = (
-    "the judge's folder: secret, evidence, answers", "files of the machine", "memory and records in /proc", "TCP to the outside",
-    "UDP and names", "sockets of rare families", "local sockets: loopback, abstract, by path", "pairs of sockets",
-    "writing outside of the scratch folder", "writing in the library: .pth, sitecustomize, modules", "climbing: .., /proc/self/root",
-    "signals to the judge", "tracing and reading the judge", "another process, another program", "mounts", "namespaces", "another root", "io_uring",
-    "bpf, perf, userfaultfd", "keys, shared memory, message queues", "the kernel's own doors: modules, kexec, swap, ports", "limits raised again",
-)  # fmt: skip
+    "the judge's folder: secret, evidence, answers",
+    "files of the machine",
+    "memory and records in /proc",
+    "TCP to the outside",
+    "UDP and names",
+    "sockets of rare families",
+    "local sockets: loopback, abstract, by path",
+    "pairs of sockets",
+    "writing outside of the scratch folder",
+    "writing in the library: .pth, sitecustomize, modules",
+    "climbing: .., /proc/self/root",
+    "signals to the judge",
+    "tracing and reading the judge",
+    "another process, another program",
+    "mounts",
+    "namespaces",
+    "another root",
+    "io_uring",
+    "bpf, perf, userfaultfd",
+    "keys, shared memory, message queues",
+    "the kernel's own doors: modules, kexec, swap, ports",
+    "limits raised again",
+)
 
 
 def _probed(name: str, trust: str, bodies: Callable[[Json], Sequence[str]]) -> Attack:
@@ -68,8 +85,13 @@ def _probed(name: str, trust: str, bodies: Callable[[Json], Sequence[str]]) -> A
         finally:
             process.close()
 
-    return Attack(name=f"{name}; rollout worker", trust=trust, stops=_STOPS, run=run,
-                  no_control="shown by the class of that name for the other sandbox")  # fmt: skip
+    return Attack(
+        name=f"{name}; rollout worker",
+        trust=trust,
+        stops=_STOPS,
+        run=run,
+        no_control="shown by the class of that name for the other sandbox",
+    )
 
 
 def _start(field: Field) -> IsolatedProcess:
@@ -97,13 +119,24 @@ class _World:
 
     def question(self, candidate: dict[str, Any], **changes: Any) -> Question:
         skills = tuple(Protected(skill=skill, margin_points=5) for skill in ("single", "chain"))
-        asked = Question(slot=1, candidate=candidate, incumbent=self.version(60, 70), anchor=self.version(50, 69), target="single",
-                         protected=skills, alpha_sup="0.005", alpha_ni="0.005", max_items=1000)  # fmt: skip
+        asked = Question(
+            slot=1,
+            candidate=candidate,
+            incumbent=self.version(60, 70),
+            anchor=self.version(50, 69),
+            target="single",
+            protected=skills,
+            alpha_sup="0.005",
+            alpha_ni="0.005",
+            max_items=1000,
+        )
         return replace(asked, **changes)
 
     def client(self, **options: Any) -> JudgeClient:
         worker = str(_TESTS / "toy_worker.py")
-        return JudgeClient(self.root / "judge", self.root / "store", "toy_task:ToyTask", worker=worker, secret_hex="ab" * 32, **options)
+        return JudgeClient(
+            self.root / "judge", self.root / "store", "toy_task:ToyTask", worker=worker, secret_hex="ab" * 32, **options
+        )
 
 
 def _changed(world: Any, weights: bytes) -> dict[str, Any]:
@@ -112,7 +145,11 @@ def _changed(world: Any, weights: bytes) -> dict[str, Any]:
     files = {**world.store.read_tree(plain["model"])}
     name = next(iter(files))
     files[name] = weights if name.endswith("levels.json") else files[name]
-    return Candidate(model=world.store.put_tree(files, "model", {"note": len(weights)}), scaffold=plain["scaffold"], genome=plain["genome"]).plain()
+    return Candidate(
+        model=world.store.put_tree(files, "model", {"note": len(weights)}),
+        scaffold=plain["scaffold"],
+        genome=plain["genome"],
+    ).plain()
 
 
 def _with_tests() -> None:
@@ -130,7 +167,11 @@ def _takes_over(field: Field, variants: int, seed: int) -> Iterator[Ending]:
             for i, levels in enumerate([(-1, 70), (75, -2), (-2, -2), (-1, -1)][:variants]):
                 asked = world.question(world.version(*levels), slot=i + 1)
                 verdict = judge.decide(asked)
-                flagged = verdict.decision is Decision.ABSTAIN and verdict.reason == "sandbox_failed" and judge.decide(asked) == verdict
+                flagged = (
+                    verdict.decision is Decision.ABSTAIN
+                    and verdict.reason == "sandbox_failed"
+                    and judge.decide(asked) == verdict
+                )
                 yield Ending(Found.FLAGGED if flagged else Found.ESCAPED, f"{verdict.decision.value} {verdict.reason}")
 
 
@@ -156,7 +197,9 @@ def _crashes(field: Field, variants: int, seed: int) -> Iterator[Ending]:
                         answers.append(judge.decide(asked))
             with tempfile.TemporaryDirectory() as other:
                 with _World(other).client() as undisturbed:
-                    clean = undisturbed.decide(_World(other).question(_World(other).version((60, 75)[i % 2], 70), slot=i + 1))
+                    clean = undisturbed.decide(
+                        _World(other).question(_World(other).version((60, 75)[i % 2], 70), slot=i + 1)
+                    )
             same = bool(answers) and all(answer == clean for answer in answers)
             yield Ending(Found.NO_EFFECT if same else Found.ESCAPED, f"{len(answers)} answers: {clean.decision.value}")
 
@@ -170,15 +213,25 @@ def _second_looks(field: Field, variants: int, seed: int) -> Iterator[Ending]:
             first = world.question(world.version(60, 70))
             verdict = judge.decide(first)
             for i in range(variants):
-                other = (replace(first, candidate=world.version(61 + i % 30, 70)), replace(first, alpha_sup=f"0.0{40 + i}"), replace(first, max_items=900 - i),
-                         replace(first, target="chain"), replace(first, beta=f"0.{20 + i}"), replace(first, mei_points=6 + i), replace(first, block_items=8 + i))[i % 7]  # fmt: skip
+                other = (
+                    replace(first, candidate=world.version(61 + i % 30, 70)),
+                    replace(first, alpha_sup=f"0.0{40 + i}"),
+                    replace(first, max_items=900 - i),
+                    replace(first, target="chain"),
+                    replace(first, beta=f"0.{20 + i}"),
+                    replace(first, mei_points=6 + i),
+                    replace(first, block_items=8 + i),
+                )[i % 7]
                 try:
                     judge.decide(other)
                 except GateRefused as exc:
                     yield Ending(Found.BLOCKED, str(exc)[:80])
                 else:
                     yield Ending(Found.ESCAPED, "a second question in the same slot was answered")
-            yield Ending(Found.NO_EFFECT if judge.decide(first) == verdict else Found.ESCAPED, "the first question keeps its answer")
+            yield Ending(
+                Found.NO_EFFECT if judge.decide(first) == verdict else Found.ESCAPED,
+                "the first question keeps its answer",
+            )
 
 
 def _ground(field: Field, variants: int, seed: int) -> Iterator[Ending]:
@@ -187,12 +240,19 @@ def _ground(field: Field, variants: int, seed: int) -> Iterator[Ending]:
     secret = random.Random(seed).randbytes(32)
 
     def prompts(with_secret: bytes, candidate: str, slot: str) -> set[str]:
-        block = ItemSource(with_secret, task).draw(candidate=candidate, slot=slot, skill="multi", split="gate", index=0, count=12)
+        block = ItemSource(with_secret, task).draw(
+            candidate=candidate, slot=slot, skill="multi", split="gate", index=0, count=12
+        )
         return {problem.prompt for problem in block.problems}
 
     wanted = prompts(secret, "c" * 64, "1")
     for i in range(variants):
-        guess = (prompts(b"", "c" * 64, "1"), prompts(bytes([i]) * 32, "c" * 64, "1"), prompts(secret, f"{i:064x}", "1"), prompts(secret, "c" * 64, str(i + 2)))[i % 4]
+        guess = (
+            prompts(b"", "c" * 64, "1"),
+            prompts(bytes([i]) * 32, "c" * 64, "1"),
+            prompts(secret, f"{i:064x}", "1"),
+            prompts(secret, "c" * 64, str(i + 2)),
+        )[i % 4]
         known = len(wanted & guess)
         yield Ending(Found.NO_EFFECT if known == 0 else Found.ESCAPED, f"{known} of 12 items are known")
 
@@ -200,11 +260,27 @@ def _ground(field: Field, variants: int, seed: int) -> Iterator[Ending]:
 def _frames(field: Field, variants: int, seed: int) -> Iterator[Ending]:
     """Bytes on the pipe between judge and worker: a strict object, or an error of ours, and never more than the cap."""
     rng = random.Random(f"frames{seed}")
-    texts = (b'{"a":NaN}', b'{"a":1,"a":2}', b"[]", b"null", b'"x"', b"{", b'{"a":1}{"b":2}', b'{"a":' + b"[" * 9000 + b"]" * 9000 + b"}", b'{"a":1e999}',
-             b'\xff\xfe{"a":1}', b'{"a":Infinity}', b"", b"\0" * 20, b"{'a': 1}")  # fmt: skip
+    texts = (
+        b'{"a":NaN}',
+        b'{"a":1,"a":2}',
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{",
+        b'{"a":1}{"b":2}',
+        b'{"a":' + b"[" * 9000 + b"]" * 9000 + b"}",
+        b'{"a":1e999}',
+        b'\xff\xfe{"a":1}',
+        b'{"a":Infinity}',
+        b"",
+        b"\0" * 20,
+        b"{'a': 1}",
+    )
     for i in range(variants):
         text = texts[i % len(texts)]
-        length = (len(text), len(text) + 1, 1 << 31, max(0, len(text) - 1), rng.randrange(1 << 32))[(i // len(texts)) % 5]
+        length = (len(text), len(text) + 1, 1 << 31, max(0, len(text) - 1), rng.randrange(1 << 32))[
+            (i // len(texts)) % 5
+        ]
         kind = rng.choice((b"J", b"J", b"J", b"B", b"X", b"\0"))
         stream = io.BytesIO(kind + length.to_bytes(4, "big") + text)
         try:
@@ -222,9 +298,33 @@ _KNOWN = {name: (trust, bodies) for name, trust, bodies in MADE}
 _PROTOCOL = "nothing is executed"
 ATTACKS: tuple[Attack, ...] = (
     *(_probed(name, *_KNOWN[name]) for name in _SAME),
-    Attack(name="candidates that fell their worker", trust="J4", stops="counted as no answer; the slot is spent", run=_takes_over, no_control=_PROTOCOL),
-    Attack(name="the judge killed for a second look", trust="J17", stops="the same question has the same items and the same answer", run=_crashes, no_control=_PROTOCOL),
-    Attack(name="a second question in the same slot", trust="L10", stops="a place takes one question, ever", run=_second_looks, no_control=_PROTOCOL),
-    Attack(name="items guessed or ground out", trust="J16", stops="keyed hash of secret, candidate, slot and skill", run=_ground, no_control=_PROTOCOL),
+    Attack(
+        name="candidates that fell their worker",
+        trust="J4",
+        stops="counted as no answer; the slot is spent",
+        run=_takes_over,
+        no_control=_PROTOCOL,
+    ),
+    Attack(
+        name="the judge killed for a second look",
+        trust="J17",
+        stops="the same question has the same items and the same answer",
+        run=_crashes,
+        no_control=_PROTOCOL,
+    ),
+    Attack(
+        name="a second question in the same slot",
+        trust="L10",
+        stops="a place takes one question, ever",
+        run=_second_looks,
+        no_control=_PROTOCOL,
+    ),
+    Attack(
+        name="items guessed or ground out",
+        trust="J16",
+        stops="keyed hash of secret, candidate, slot and skill",
+        run=_ground,
+        no_control=_PROTOCOL,
+    ),
     Attack(name="frames that lie", trust="J4", stops="length cap; strict JSON", run=_frames, no_control=_PROTOCOL),
-)  # fmt: skip
+)
