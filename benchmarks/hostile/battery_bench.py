@@ -239,6 +239,15 @@ def _worked(judged: Any) -> None:
     started = len(says["started"])
     held.score(two, block, 9)
     assert len(says["started"]) == started + 1, "a worker that fails is replaced"
+    before = len(says["told"])
+    held._worker.alive = False
+    held.clear(keep=[two])
+    held.score(two, block, 9)
+    assert [entry[0] for entry in says["told"][before:]] == ["load", "rollout"], "a worker that died holds no model"
+    before, says["fails"] = len(says["told"]), [SandboxError("it died while a model was dropped")]
+    held.clear()
+    held.score(two, block, 9)
+    assert [entry[0] for entry in says["told"][before:]] == ["drop", "load", "rollout"], "a fresh worker holds no model"
     says["tier"] = "reduced"
     held.close()
     _sandboxed(lambda: held.isolation)

@@ -320,6 +320,7 @@ def _standing(i: int) -> None:
 def _silence() -> None:
     """Nothing seen: the target is asked for; nothing is decided. A test ends at its threshold, not beyond it."""
     assert module("gate")._crossing(np.array([0.5, 1.0, 2.0]), 1.0) == 1
+    assert module("gate").items_used({module("gate").Pair("a", "anchor"): np.zeros(0, np.int8)}) == 0
     ruling = module("gate").PairedGate().rule(_question(0), {})
     assert ruling.decision is None
     assert (ruling.draw.skill, ruling.draw.against) == ("a", "incumbent")

@@ -91,7 +91,7 @@ def _equal(value: Json, expected: Json) -> bool:
 
 
 def _steady(calls: Sequence[Sequence[Any]], told: Outcome) -> bool:
-    """Equal arguments had equal values. Otherwise tests that contradict each other could be met by counting the calls."""
+    """Equal arguments had equal values; else tests that contradict each other could be met by counting calls."""
     seen: dict[str, Json] = {}
     values = [plain.canonical(result.value) for result in told.results]
     return all(seen.setdefault(same(list(call)), value) == value for call, value in zip(calls, values, strict=True))
