@@ -1,5 +1,7 @@
 """What must hold of the verifiers: answers that are right or wrong by construction, the errors that they must be given, limits.
 
+Reads reference answers, as declared in `tests/test_firewall.py`: no model learns from them here.
+
 Not here: gate and statistics (`battery_judge.py`).
 """
 

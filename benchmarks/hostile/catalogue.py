@@ -44,7 +44,7 @@ def table() -> str:
     for name, found in classes().items():
         lines += [
             "",
-            f"**{MODULES[name][0].upper()}{MODULES[name][1:]}** (`hostile/{name}.py`, {len(found)} classes)",
+            f"**{MODULES[name][0].upper()}{MODULES[name][1:]}** (`benchmarks/hostile/{name}.py`, {len(found)} classes)",
             "",
         ]
         lines += ["| id | class | stopped by | live in the box |", "|---|---|---|---|"]

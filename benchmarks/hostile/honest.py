@@ -4,6 +4,8 @@ Honest are the references of both tasks, in every form that an answer may take, 
 items whose hidden tests contradict each other, or ask for what no statement or example lets one know: an answer that is called
 right there has found a way round the tests. Constant, empty and persuading answers are put to solvable items beside them.
 
+Reads reference answers, as declared in `tests/test_firewall.py`: no model learns from them here.
+
 Not here: whether models find honest answers.
 """
 

@@ -2,6 +2,8 @@
 
 The verifier runs it in memory under an authorizer and limits. In the box the same text meets a plain connection.
 
+Reads reference answers, as declared in `tests/test_firewall.py`: no model learns from them here.
+
 Not here: bugs in SQLite itself; PostgreSQL.
 """
 
