@@ -27,6 +27,9 @@ READERS = {
     "benchmarks/curation.py": "the declared oracle of its second check, never of the filter",
     "benchmarks/length.py": "labelled base data and the declared oracle arm",
     "benchmarks/recursion.py": "labelled base data of its tiny seeds",
+    "benchmarks/hostile/battery_verifiers.py": "right answers, to be spoiled or not to be turned away",
+    "benchmarks/hostile/honest.py": "right answers, to be spoiled or not to be turned away",
+    "benchmarks/hostile/sql.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/selfimprove.py": "the declared oracle arm",
 }
 

@@ -118,6 +118,16 @@ def bloat(ctx: JobContext) -> dict[str, str]:
     return {"model": ctx.store.put_tree(files, "model", {"parameters": 1_000_000})}
 
 
+def poison(ctx: JobContext) -> dict[str, str]:
+    """A job: hostile bytes in place of the weights."""
+    hostile = {
+        "pickle": b"\x80\x04\x95\x11\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93.",
+        "header": (1 << 62).to_bytes(8, "little") + b"{}",
+    }
+    files = {**ctx.store.read_tree(ctx.inputs["model"]), "model.safetensors": hostile[str(ctx.params["way"])]}
+    return {"model": ctx.store.put_tree(files, "model", {"parameters": 1})}
+
+
 def main() -> None:
     """Go on with a run; end suddenly if told so."""
     folder, turns, kill_after = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evolvent.sandbox import KERNEL, REDUCED, IsolatedProcess
+from evolvent.sandbox import KERNEL, REDUCED, IsolatedProcess, seccomp
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="other systems give the reduced level, which never promotes"
@@ -62,6 +62,10 @@ PROBES = {
     "chroot": "os.chroot('/tmp')",
     "trace": LIBC.format("ptrace(0, 0, 0, 0)"),
 }
+COLUMN = seccomp.machine()
+if COLUMN is not None:
+    for name in ("io_submit", "seccomp"):
+        PROBES[name] = LIBC.format(f"syscall({seccomp.NUMBERS[name][COLUMN]}, 0, 0, 0)")
 # Numbers that every architecture shares; what is newer than the list does not exist for the child.
 UNKNOWN = {"io_uring_setup": 425, "pidfd_open": 434, "clone3": 435, "openat2": 437, "landlock again": 444, "mseal": 462}
 if platform.machine() == "x86_64":

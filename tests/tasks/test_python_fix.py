@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolvent.errors import UsageError
-from evolvent.sandbox import running
+from evolvent.sandbox import plain, running
 from evolvent.tasks.python_fix import PythonFix, families, generate, inputs, mbpp, mutate, prompts, restyle, verify
 from evolvent.tasks.python_fix.prompts import Asked, Example
 from evolvent.tasks.python_fix.reference import reference
@@ -318,3 +318,15 @@ def test_two_thousand_honest_answers_are_not_turned_away() -> None:
     made = [p for skill in TASK.skills for p in TASK.generate(skill, random.Random(77), 667)]
     refused = [p for i, p in enumerate(made) if not TASK.verify(p, reference(p), i).correct]
     assert len(refused) <= 0.005 * len(made), [p.prompt for p in refused]
+
+
+def test_tests_that_contradict_each_other_are_met_by_nobody() -> None:
+    pairs = [(3, 9), (4, 16), (3, 10)]
+    stored = [[plain.encode([n]), plain.encode(value)] for n, value in pairs]
+    prompt = "# Square a number.\nassert f(3) == 9\nassert f(3) == 10\n# write\n"
+    impossible = Problem(task="python_fix", skill="synthesis", prompt=prompt, given={"hidden": stored})
+    counts = "import os\n_seen = {}\ndef f(n):\n    _seen[n] = _seen.get(n, -1) + 1\n    return n * n + _seen[n]\n"
+    for answer in (counts, "def f(n): return n * n"):
+        assert TASK.verify(impossible, answer, 1).error == "wrong_value"
+    fair = Problem(task="python_fix", skill="synthesis", prompt=prompt, given={"hidden": [*stored[:2], stored[0]]})
+    assert TASK.verify(fair, "def f(n): return n * n", 1).correct

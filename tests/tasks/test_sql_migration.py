@@ -211,6 +211,11 @@ HOSTILE = {
     "right to left": ("ALTER TABLE users ADD COLUMN \u202eliam TEXT;", "wrong_column"),
     "temp table shadows": ("CREATE TEMP TABLE users AS SELECT * FROM main.users;", None),
     "temp schema": ("ALTER TABLE users ADD COLUMN mail TEXT; CREATE TEMP TABLE t (x);", None),
+    "temp table instead": (
+        "CREATE TEMP TABLE users (id INTEGER PRIMARY KEY, name TEXT, mail TEXT);"
+        "INSERT INTO temp.users SELECT id, name, NULL FROM main.users;",
+        "wrong_column",
+    ),
     "unclosed string": ("INSERT INTO users (name) VALUES ('x", "syntax"),
     "prose": ("Sure! Here is the migration you asked for.", "syntax"),
 }
@@ -319,6 +324,51 @@ def test_feedback_is_the_engines_and_knows_no_answer() -> None:
 )  # fmt: skip
 def test_what_no_pragma_shows_counts_too(before: list[str], after: list[str], output: str, said: str) -> None:
     assert score(before, after, output) == said
+
+
+_REST = "INSERT INTO x SELECT id, name, NULL FROM users; DROP TABLE users; ALTER TABLE x RENAME TO users;"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        'id INTEGER PRIMARY KEY, name TEXT, mail TEXT CONSTRAINT "/*" CHECK (mail IS NULL) CONSTRAINT "*/"',
+        'id INTEGER PRIMARY KEY, name TEXT CONSTRAINT "--" CHECK (length(name) < 50),\nmail TEXT',
+        "id INTEGER PRIMARY KEY, name TEXT CONSTRAINT [--] COLLATE NOCASE,\nmail TEXT",
+        "id INTEGER PRIMARY KEY ON CONFLICT REPLACE, name TEXT, mail TEXT",
+    ],
+    ids=["check behind a comment", "check behind a dash", "collation behind a dash", "another policy of conflicts"],
+)
+def test_nothing_hides_in_a_quoted_name_or_a_policy(columns: str) -> None:
+    before = ["CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"]
+    after = ["CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, mail TEXT)"]
+    assert score(before, after, "ALTER TABLE users ADD COLUMN mail TEXT;") == "correct"
+    assert score(before, after, f"CREATE TABLE x ({columns}); {_REST}") == "wrong_column"
+
+
+def test_only_what_another_connection_would_see_counts() -> None:
+    before = ["CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, mail TEXT)"]
+    after = [*before, "CREATE INDEX i ON users (mail)"]
+    shadow = "CREATE INDEX i ON users (name); CREATE TEMP TABLE z (mail); CREATE INDEX temp.i ON z (mail);"
+    assert score(before, after, shadow) == "wrong_index"
+    backup = "CREATE TEMP TABLE kept AS SELECT * FROM users; CREATE INDEX i ON users (mail);"
+    assert score(before, after, backup) == "correct"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE sqlite_sequence SET seq = 9223372036854775807;",
+        "UPDATE sqlite_sequence SET seq = 'x';",
+        "INSERT INTO sqlite_sequence VALUES ('none', 1);",
+        "INSERT INTO sqlite_sequence VALUES (NULL, 1);",
+    ],
+)
+def test_a_counter_that_would_refuse_new_rows_is_no_migration(spoil: str) -> None:
+    before = ["CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)"]
+    after = ["CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, mail TEXT)"]
+    assert score(before, after, "ALTER TABLE users ADD COLUMN mail TEXT;") == "correct"
+    assert score(before, after, f"ALTER TABLE users ADD COLUMN mail TEXT; {spoil}") == "lost_rows"
 
 
 def test_a_stored_problem_is_verified_as_a_fresh_one() -> None:

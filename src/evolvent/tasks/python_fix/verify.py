@@ -28,7 +28,7 @@ from evolvent.sandbox.code import Outcome
 from evolvent.sandbox.running import runner
 from evolvent.tasks.python_fix import generate, prompts
 from evolvent.tasks.python_fix.prompts import Asked, Example
-from evolvent.tasks.python_fix.trusted import Trusted
+from evolvent.tasks.python_fix.trusted import Trusted, same
 from evolvent.types import Json, Problem, Score, derive_seed
 
 PROBES = 24  # fresh hidden calls, besides the problem's own
@@ -54,6 +54,8 @@ def verify(problem: Problem, output: str, probe_seed: int) -> Score:
     calls, expected = hidden(problem, probe_seed)
     told = _run(source, asked.function, calls)
     error = _fault(told, source, asked.function, expected, _equal if "hidden" in problem.given else _same)
+    if error is None and not _steady(calls, told):
+        error = "wrong_value"
     executed = told.status == "ok" and not any(result.error for result in told.results)
     return Score(correct=error is None, error=error, executed=executed)
 
@@ -86,6 +88,13 @@ def _equal(value: Json, expected: Json) -> bool:
         return bool(plain.decode(value) == plain.decode(expected))
     except (plain.NotPlain, RecursionError):
         return False
+
+
+def _steady(calls: Sequence[Sequence[Any]], told: Outcome) -> bool:
+    """Equal arguments had equal values; else tests that contradict each other could be met by counting calls."""
+    seen: dict[str, Json] = {}
+    values = [plain.canonical(result.value) for result in told.results]
+    return all(seen.setdefault(same(list(call)), value) == value for call, value in zip(calls, values, strict=True))
 
 
 def _fault(

@@ -10,7 +10,6 @@ Does not stop: a bug in SQLite itself that gives an attacker code execution; tha
 from __future__ import annotations
 
 import random
-import re
 import sqlite3
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+from evolvent.tasks.sql_migration.words import parts, split_statements, words
 from evolvent.types import Score
 
 MAX_OUTPUT_CHARS = 8_000
@@ -34,9 +34,6 @@ _BAD_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_token
 # '%.*c' runs for seconds inside one instruction, whatever the size limit. ALTER TABLE needs the built-in one, so it is
 # covered up, which ALTER TABLE does not see, rather than denied.
 _SLOW_FUNCTIONS = ("printf", "format")
-_WORDS = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|`[^`]*`|\[[^\]]*\]|\w+|[^\s\w]')
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-
 Rows = dict[str, list[tuple[Any, ...]]]
 Catalogue = dict[str, Any]
 
@@ -67,11 +64,12 @@ def verify(
         error = _run(made, output)
         if error is not None:
             return Score(correct=False, error=error)
+        _forget_temporary(made)
         want = catalogue(wanted)
         error = _difference(catalogue(made), want)
         if error is not None:
             return Score(correct=False, error=error, executed=True)
-        kept = _rows_kept(made, wanted, rows, renames, want)
+        kept = _rows_kept(made, wanted, rows, renames, want) and _counters_true(made)
     return Score(correct=kept, error=None if kept else "lost_rows", executed=True)
 
 
@@ -152,6 +150,25 @@ def _run(
             connection.rollback()
 
 
+def _forget_temporary(connection: sqlite3.Connection) -> None:
+    """Drop what only this connection sees: a temporary table hides the real one of its name from every query."""
+    found = "SELECT type, name FROM temp.sqlite_master WHERE type <> 'index' AND name NOT LIKE 'sqlite_%'"
+    for kind, name in connection.execute(found).fetchall():
+        connection.execute(f"DROP {kind} IF EXISTS temp.{_quoted(name)}")
+
+
+def _counters_true(connection: sqlite3.Connection) -> bool:
+    """No AUTOINCREMENT counter stands above its table's rows, where it would refuse new ones."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
+        return True
+    highest = "SELECT coalesce(max(rowid), 0) FROM "
+    try:
+        counters = connection.execute("SELECT name, seq FROM main.sqlite_sequence").fetchall()
+        return all(type(n) is int and n <= connection.execute(highest + _quoted(t)).fetchone()[0] for t, n in counters)
+    except (sqlite3.Error, TypeError, AttributeError):
+        return False  # a counter of no table, or under a name that is none
+
+
 def _refuse(*_: object) -> None:
     raise ValueError("not in a migration")
 
@@ -166,19 +183,6 @@ class _Countdown:
     def __call__(self) -> int:
         self.left -= 1
         return int(self.left < 0 or time.thread_time() > self.until)
-
-
-def split_statements(script: str) -> list[str]:
-    """A script's statements, as SQLite itself delimits them (triggers and strings included)."""
-    statements: list[str] = []
-    current = ""
-    for piece in re.split(r"(?<=;)", script):
-        current += piece
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    statements.append(current)
-    return [s for s in statements if _COMMENT.sub("", s).strip(" \t\r\n;")]
 
 
 _KINDS = (
@@ -231,17 +235,12 @@ def _default(text: str | None) -> str | None:
     return None if text is None or text.upper() == "NULL" else text
 
 
-def words(sql: str) -> list[str]:
-    """A statement's words: comments, white space, quotes and case taken off; literals as they are."""
-    return [w.strip('"`[]').lower() if w[0] != "'" else w for w in _WORDS.findall(_COMMENT.sub(" ", sql))]
-
-
 def _hidden(sql: str) -> list[str]:
     found_words = words(sql)
     found = [w for w in found_words if w in ("autoincrement", "strict", "without")]
     for i, word in enumerate(found_words):
-        if word == "collate":
-            found.append("collate " + found_words[i + 1])
+        if word in ("collate", "conflict", "deferrable", "initially"):
+            found.append(" ".join(found_words[i : i + 2]))
         if word in ("check", "as") and i + 1 < len(found_words) and found_words[i + 1] == "(":
             depth, end = 0, i + 1
             while end < len(found_words):
@@ -308,18 +307,6 @@ def _insert_probes(connection: sqlite3.Connection, rng: random.Random) -> Rows:
         rows[table] = connection.execute(f"SELECT {fields} FROM {_quoted(table)}").fetchall()
         rows[table + "\0columns"] = [tuple(c[1] for c in columns)]
     return rows
-
-
-def _unquote(name: str) -> str:
-    name = name.strip()
-    if len(name) > 1 and name[0] in '"`[':
-        return name[1:-1].replace('""', '"')
-    return name
-
-
-def parts(name: str) -> list[str]:
-    """The parts of a dotted name, unquoted."""
-    return [_unquote(p) for p in re.findall(r'"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|[^.]+', name)]
 
 
 def _rows_kept(
