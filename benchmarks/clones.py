@@ -39,7 +39,7 @@ WEIGHTS = "model.safetensors"
 # Two samples, of which the first is taken where they differ: a sample at the programs' temperature.
 SAMPLED = {"kind": "vote", "answers": 2}
 CLONE = OperatorSpec(
-    name="clones:Clone", summary="the same weights in another file", space={"copy": tuple(range(1_000_000))}, probe=True
+    name="clones:Clone", summary="the same weights in another file", space={"copy": tuple(range(20_000))}, probe=True
 )
 
 
