@@ -13,7 +13,7 @@ import pytest
 
 import toy_world
 from evolvent.jobs import Job
-from evolvent.judge import client
+from evolvent.judge import process
 from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
 from evolvent.propose.base import Idea, OperatorSpec, Situation
@@ -47,7 +47,7 @@ class Always:
 def test_hostile_weights_end_as_an_event(
     way: str, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_END_AFTER_S", 0.1)  # the judge is still warming up when the test ends
+    monkeypatch.setattr(process, "_END_AFTER_S", 0.1)  # the judge is still warming up when the test ends
     shutil.copytree(toy_run, tmp_path / "run")
     run = Run.open(tmp_path / "run")
     with run.working(secret_hex=toy_world.SECRET) as loop:

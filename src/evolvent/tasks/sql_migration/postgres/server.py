@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ class EmbeddedServer:
             user, group = nobody.pw_uid, nobody.pw_gid
         # Not below TMPDIR: a socket's path must stay under 108 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="evolvent-pg-", dir="/tmp"))
+        if user != os.getuid() and not _open_to_others(programs):
+            programs = _copied(programs, self.folder)
         os.chown(self.folder, user, group)
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
@@ -85,6 +88,20 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:
             self._keeper.kill()  # the server dies with it
             self._keeper.wait()
+
+
+def _open_to_others(programs: Path) -> bool:
+    """Another user may walk to the programs and run them."""
+    return all(path.stat().st_mode & 0o001 for path in (programs / "postgres", programs, *programs.parents))
+
+
+def _copied(programs: Path, folder: Path) -> Path:
+    """The programs and the libraries that they name by their place, in the server's own folder: some 40 MB."""
+    package = programs.parents[1]
+    for source in (programs.parent, package.with_name(f"{package.name}.libs")):
+        if source.is_dir():
+            shutil.copytree(source, folder / "wheel" / source.relative_to(package.parent), symlinks=True)
+    return folder / "wheel" / programs.relative_to(package.parent)
 
 
 def binaries() -> Path:
