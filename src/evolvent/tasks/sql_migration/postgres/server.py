@@ -47,7 +47,7 @@ class EmbeddedServer:
         # Not below TMPDIR: a socket's path must stay under 108 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="evolvent-pg-", dir="/tmp"))
         if user != os.getuid() and not _open_to_others(programs):
-            programs = _copied(programs, self.folder)
+            programs = _copied(programs, self.folder, user, group)
         os.chown(self.folder, user, group)
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
@@ -95,12 +95,17 @@ def _open_to_others(programs: Path) -> bool:
     return all(path.stat().st_mode & 0o001 for path in (programs / "postgres", programs, *programs.parents))
 
 
-def _copied(programs: Path, folder: Path) -> Path:
-    """The programs and the libraries that they name by their place, in the server's own folder: some 40 MB."""
+def _copied(programs: Path, folder: Path, user: int, group: int) -> Path:
+    """The programs and the libraries that they name by their place, in the server's own folder: some 40 MB.
+
+    The folders are the keeper's, who deletes them in the end; the files stay ours.
+    """
     package = programs.parents[1]
     for source in (programs.parent, package.with_name(f"{package.name}.libs")):
         if source.is_dir():
             shutil.copytree(source, folder / "wheel" / source.relative_to(package.parent), symlinks=True)
+    for place, _, _ in os.walk(folder / "wheel"):
+        os.chown(place, user, group)
     return folder / "wheel" / programs.relative_to(package.parent)
 
 
