@@ -55,12 +55,13 @@ def killed_and_gone_on(folder: Path, order: Order, expected: list[str], **where:
     shutil.rmtree(folder)
 
 
-def test_killed_at_every_step_it_ends_with_the_same_events(
-    place: Path, order: Order, whole: tuple[int, list[str]]
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_a_step_it_ends_with_the_same_events(
+    stride: int, place: Path, order: Order, whole: tuple[int, list[str]]
 ) -> None:
     steps, expected = whole
     assert steps > 80, "the world has become too small to prove anything"
-    for at in range(1, steps + 1):
+    for at in range(1, steps + 1, stride):
         killed_and_gone_on(place / f"step-{at}", order, expected, at=at)
     assert order(place / "beyond", at=steps + 1)["code"] == 0, "there are no more steps"
 

@@ -103,6 +103,7 @@ def test_a_run_in_miniature_and_its_events_as_documented(tmp_path: Path) -> None
     assert len(kinds) >= 15
 
 
+@pytest.mark.slow
 def test_own_history(tmp_path: Path) -> None:
     out = run_example("05_own_history.py", "--dir", str(tmp_path / "own"))
     assert "steps: 3 in" in out

@@ -43,7 +43,7 @@ class Always:
         return [Idea(operator="policy", params={}, diagnosis=None, predicted_points=50.0)]
 
 
-@pytest.mark.parametrize("way", ["pickle", "header"])
+@pytest.mark.parametrize("way", ["pickle", pytest.param("header", marks=pytest.mark.slow)])
 def test_hostile_weights_end_as_an_event(
     way: str, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,7 @@ BUDGETS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("alarm", [False, True])
+@pytest.mark.parametrize("alarm", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("budget", BUDGETS, ids=str)
 def test_killed_after_any_event_it_ends_with_the_same_events(
     budget: dict[str, Any], alarm: bool, tmp_path: Path

@@ -257,7 +257,8 @@ class Verdict(Record):
         decision: accept, reject or abstain (never a pass).
         reason: class-level reason: ``superior``, ``futile``, ``not_superior``, ``inferior:single``, ``insufficient``.
         evidence: hash of the evidence in the judge's store.
-        isolation: tier of the sandbox in which the candidate ran.
+        isolation: tier of the sandbox in which the candidate ran; where it wrote code that was run, a plus sign and the
+            tier of the sandbox for that.
     """
 
     slot: int

@@ -13,6 +13,7 @@ from evolvent.judge import JudgeClient, Protected, Question
 from evolvent.models.codec import PythonCodec
 from evolvent.models.files import to_files
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.sandbox import PROMOTING
 from evolvent.store import Store
 from evolvent.tasks.python_fix import PythonFix
 from evolvent.train.batches import Example, Source, batches
@@ -49,4 +50,4 @@ def test_a_question_about_a_testing_program_is_answered(tmp_path: Path) -> None:
         verdict = judge.decide(question)
     assert verdict.decision is not Decision.ACCEPT
     assert "error" not in verdict.reason
-    assert verdict.isolation == "kernel"
+    assert verdict.isolation in {f"kernel+{tier}" for tier in PROMOTING}, "where models ran, and where their code did"

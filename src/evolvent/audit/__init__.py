@@ -40,6 +40,7 @@ _BETA = "0.1"  # level at which a test gives up; part of the rule, not of a plan
 _TOLERANCE = 1e-9  # of a log e-value, and of a threshold
 _LEVEL_TOLERANCE = 1e-4  # levels are rounded down to six digits
 _HASH = re.compile(r"[0-9a-f]{64}")
+_ISOLATED = re.compile(r"kernel(\+(bubblewrap|namespaces|kernel))?")  # models, then the code that they wrote
 _ARTIFACT_KEYS = {"model", "genome", "data", "gold", "traces", "pool"}
 
 
@@ -240,7 +241,7 @@ class _Walk:
         if verdict["reason"].startswith(("sandbox_failed", "model_refused", "judge_failed", "isolation:")):
             expect(verdict["decision"] == "abstain", f"{where}: {verdict['reason']} must be no answer")
             return
-        expect(verdict["isolation"] == "kernel", f"{where}: decided without isolation")
+        expect(_ISOLATED.fullmatch(verdict["isolation"]) is not None, f"{where}: decided without isolation")
         stages = question_stages(opened["question"])
         outcomes = [self._stage(proof, test, where) for test in stages]
         self._same_names(proof, stages, where)

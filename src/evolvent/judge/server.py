@@ -113,7 +113,7 @@ class JudgeServer:
         stored, key = self._stored("decide", question.plain(), f"slot-{question.slot}")
         if stored is not None:
             return stored
-        self._bench.clear(keep=(question.incumbent, question.anchor))
+        self._clear((question.incumbent, question.anchor))
         isolation = self._bench.isolation
         draws = self._draws(
             question,
@@ -137,7 +137,7 @@ class JudgeServer:
         else:
             # No item was drawn, so the question stays open for a machine that can isolate.
             decision, reason, key = Decision.ABSTAIN, f"isolation:{isolation}", ""
-        answer = {"decision": decision.value, "reason": reason, "isolation": isolation}
+        answer = {"decision": decision.value, "reason": reason, "isolation": self._tiers(isolation)}
         evidence = {**self._evidence(draws, answer, stages, error), "consistency": consistency}
         return self._folder.save(key, evidence, answer)
 
@@ -158,7 +158,7 @@ class JudgeServer:
         stored, key = self._stored("standing", question.plain(), f"standing-{question.number}")
         if stored is not None:
             return stored
-        self._bench.clear(keep=(question.champion, question.reference))
+        self._clear((question.champion, question.reference))
         self._isolated()
         draws = self._draws(question, question.champion, {"anchor": question.reference}, f"standing{question.number}")
         stages = standing_stages(question, draws.outcomes)
@@ -171,7 +171,7 @@ class JudgeServer:
             stages = standing_stages(question, draws.outcomes)
             self._tell(draws, min(_looked_at(stages), key=_shortfall, default=None))  # the nearest to an alarm
             alarm = any(stage.outcome == "inferior" for stage in stages)
-        answer = {"alarm": alarm, "isolation": self._bench.isolation}
+        answer = {"alarm": alarm, "isolation": self._tiers(self._bench.isolation)}
         return self._folder.save(key, self._evidence(draws, answer, stages, ""), answer)
 
     def sealed(self, question: SealedQuestion) -> Json:
@@ -179,12 +179,12 @@ class JudgeServer:
         stored, key = self._stored("sealed", question.plain(), f"sealed-{_version(question.champion)}")
         if stored is not None:
             return stored
-        self._bench.clear(keep=(question.champion,))
+        self._clear((question.champion,))
         self._isolated()
         skills: dict[str, dict[str, int]] = {}
         for skill, count in sorted(question.counts.items()):
             skills[skill] = self._sealed_skill(question, skill, count)
-        answer = {"skills": skills, "isolation": self._bench.isolation}
+        answer = {"skills": skills, "isolation": self._tiers(self._bench.isolation)}
         labels = {"task": self._task_name, "commitment": self._folder.commitment}
         evidence = {**labels, "question": question.plain(), "tokens": self._bench.tokens, **answer}
         return self._folder.save(key, evidence, answer)
@@ -222,6 +222,14 @@ class JudgeServer:
             raise UnsafeError(
                 f"judge: expected isolation '{KERNEL}', got '{self._bench.isolation}'; see `evolvent doctor`"
             )
+
+    def _clear(self, keep: Sequence[dict[str, Any]]) -> None:
+        self._bench.clear(keep=keep)
+        running.tiers(forget=True)
+
+    def _tiers(self, isolation: str) -> str:
+        """Where the versions ran and, behind a plus sign, where the code that they wrote did, if any was run."""
+        return "+".join((isolation, *running.tiers()))
 
     def _rule(self, question: Question, draws: _Draws) -> tuple[Decision, str, tuple[Stage, ...]]:
         while True:

@@ -37,7 +37,7 @@ def argv(program: str, *, scratch_bytes: int = 1 << 20, prefixes: Sequence[Path]
     shown = [folder for folder in dict.fromkeys(prefixes) if not folder.is_relative_to("/usr") and folder != Path("/")]
     return [
         program, "--unshare-user", "--disable-userns", "--unshare-all", "--die-with-parent", "--new-session",
-        "--clearenv", "--setenv", "PATH", "/usr/bin",
+        "--clearenv", "--setenv", "PATH", "/usr/bin", "--setenv", "PYTHONHASHSEED", "0",
         "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
         "--symlink", "usr/bin", "/bin",
         # Before the folders: one of them may lie below /tmp.

@@ -20,7 +20,7 @@ from evolvent.sandbox.code import CallResult, CodeSandbox, Outcome
 from evolvent.sandbox.tiers import PROMOTING
 from evolvent.types import Json
 
-__all__ = ["Runner", "answer", "insist", "outcome_of", "runner", "use"]
+__all__ = ["Runner", "answer", "insist", "outcome_of", "runner", "tiers", "use"]
 
 
 class Runner(Protocol):
@@ -43,15 +43,18 @@ class _Shared:
         self._sandbox: CodeSandbox | None = None
         self._owner = 0
         self.judging = False
+        self.tiers: set[str] = set()
         self.hidden: tuple[Path, ...] = ()
 
     def call(self, source: str, function: str, calls: Sequence[Sequence[Json]]) -> Outcome:
         with self._lock:
             try:
-                return self._started().call(source, function, calls)
+                told = self._started().call(source, function, calls)
             except SandboxError:
                 self.close()  # once more with a fresh one; what fails again is told
-                return self._started().call(source, function, calls)
+                told = self._started().call(source, function, calls)
+            self.tiers.add(told.tier)
+            return told
 
     def close(self) -> None:
         if self._sandbox is not None and self._owner == os.getpid():
@@ -89,6 +92,13 @@ def use(chosen: Runner) -> None:
 def insist(hidden: Sequence[Path]) -> None:
     """From now on this process's own sandbox must hold well enough to judge in, and must not read `hidden`."""
     _shared.judging, _shared.hidden = True, tuple(hidden)
+
+
+def tiers(*, forget: bool = False) -> list[str]:
+    """Tiers in which this process's own sandbox has run code since they were last forgotten; none if it ran none."""
+    if forget:
+        _shared.tiers.clear()
+    return sorted(_shared.tiers)
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from evolvent.sandbox.worker import LOCKED_WELL
 
 __all__ = ["Child", "End", "Nursery", "Reading"]
 
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 # The package's front door stays shut: a zygote loads what it needs, since every page that it holds is paid for at each
 # fork.
 _BOOT = """
@@ -190,13 +191,16 @@ class Nursery:
         self._next = 0
         with theirs:
             source = str(Path(__file__).parents[2])
-            own = [sys.executable, "-I", "-S", "-B", "-c", _BOOT, source, json.dumps(settings), str(theirs.fileno())]
+            # -I, but for the environment, which is empty but for the one value: the order of a set of texts must not
+            # differ from one zygote to the next, or a run that goes on would see other answers.
+            bare = [sys.executable, "-P", "-s", "-S", "-B", "-c", _BOOT]
+            own = [*bare, source, json.dumps(settings), str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*prefix, *own],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={},
+                env=_ENVIRONMENT,
                 cwd="/",
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

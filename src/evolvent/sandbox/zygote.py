@@ -1,7 +1,8 @@
 """The zygote: a bare interpreter that is ready, and gives birth to single-use children on request.
 
-It starts as ``python -I -S`` with an empty environment, imports what children need, moves into a world of its own where
-the kernel gives one, and then does three things: fork a child that locks itself in, end a child, report how it ended.
+It starts as ``python -P -s -S`` in an environment that holds nothing but a fixed hash seed, imports what children need,
+moves into a world of its own where the kernel gives one, and then does three things: fork a child that locks itself in,
+end a child, report how it ended.
 It is told numbers and handed the two pipe ends that a child needs; tasks and answers never pass through it, so no child
 can find in its memory what another one was asked.
 
@@ -52,6 +53,7 @@ def main() -> None:
     # Only the standard library from here on; our own modules are loaded.
     sys.path[:] = [entry for entry in sys.path if entry != sys.argv[1]]
     sys.argv[:] = sys.orig_argv[:] = [""]
+    os.environ.clear()
     # Where children may open no file, nothing can be imported later.
     for name in PRELOADED if settings["opens"] else PRELOADED + LATER:
         importlib.import_module(name)
