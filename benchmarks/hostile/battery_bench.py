@@ -8,6 +8,7 @@ Not here: gate and statistics (`battery_judge.py`).
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 from evolvent import judge as _judge  # noqa: F401 - so that its modules are there before a child is born
@@ -248,9 +249,20 @@ def _worked(judged: Any) -> None:
     held.clear()
     held.score(two, block, 9)
     assert [entry[0] for entry in says["told"][before:]] == ["drop", "load", "rollout"], "a fresh worker holds no model"
-    says["tier"] = "reduced"
+    held.score(one, block, 9)
+    before, says["fails"] = len(says["told"]), [SandboxError("refused to drop, and lives")]
+    held.clear()
+    held.score(two, block, 9)
+    assert [entry[0] for entry in says["told"][before:]] == ["drop", "load", "rollout"], "none of two models is left"
+    says["tier"], worker = "reduced", held._worker
     held.close()
+    assert not worker.alive
     _sandboxed(lambda: held.isolation)
+    _two_levels(judged, task, says, lambda held: held.score(two, block, 9))
+
+
+def _two_levels(judged: Any, task: _Numbers, says: dict[str, Any], ask: Any) -> None:
+    says["tier"] = "reduced"
     kernel, reduced = judged.Bench(task, None, ["k"]), judged.Bench(task, None, ["r"])
     assert reduced.isolation == "reduced"
     says["tier"] = "kernel"
@@ -260,5 +272,20 @@ def _worked(judged: Any) -> None:
     same = judged.Bench(task, None, ["k"])
     assert same.isolation == "kernel"
     assert judged.TwinBench(kernel, same).isolation == "kernel"
+    with judged.TwinBench(kernel, same) as entered:
+        assert entered is not None
+    with judged.Bench(task, None, ["k"]) as alone:
+        assert alone is not None
+    _both_ended(judged)
     says["fails"] = [SandboxError("first"), SandboxError("second")]
-    _sandboxed(lambda: kernel.score(two, block, 9))
+    _sandboxed(lambda: ask(kernel))
+
+
+def _both_ended(judged: Any) -> None:
+    """A half that fails waits for the other: what is asked next must not meet it."""
+    task, done = _Numbers(), []
+    block = judged.ItemSource(b"s", task).draw(candidate="c", slot="1", skill="a", split="gate", index=0, count=4)
+    bad, _ = _bench(judged, task, lambda model, prompts: SandboxError("the first half"))
+    slow, _ = _bench(judged, task, lambda model, prompts: time.sleep(0.2) or done.append(1) or ["x"] * len(prompts))
+    _sandboxed(lambda: judged.TwinBench(bad, slow).score(version("1"), block, 9))
+    assert done

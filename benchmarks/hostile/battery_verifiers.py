@@ -8,6 +8,7 @@ Not here: gate and statistics (`battery_judge.py`).
 from __future__ import annotations
 
 import importlib
+import random
 import sqlite3
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from evolvent import judge as _judge  # noqa: F401 - so that its modules are there before a child is born
 from evolvent.sandbox import plain
+from evolvent.tasks.python_fix import prompts
 from evolvent.tasks.python_fix.reference import reference as python_reference
 from evolvent.types import Problem
 from hostile import cheats, disguises, forged
@@ -80,10 +82,18 @@ def _sql_bounds(verify: Any) -> None:
         (" UNION ALL ".join(["SELECT 1"] * 8), " UNION ALL ".join(["SELECT 1"] * 9)),
         ("SELECT 1;" * 64, "SELECT 1;" * 65),
         ("SELECT 1;".ljust(7_990) + "SELECT 1; ", "SELECT 1;".ljust(7_992) + "SELECT 1;"),
-        ("SELECT " + " + ".join(["1"] * 50), "SELECT " + " + ".join(["1"] * 52)),
+        ("SELECT " + " + ".join(["1"] * 50), "SELECT " + " + ".join(["1"] * 51)),
     ):
         assert not refused(within), within[:40]
         assert refused(beyond), beyond[:40]
+    used = verify.scratch(["CREATE TABLE t (a)"])
+    verify.run_some(used, "SELECT 1")
+    limits = (sqlite3.SQLITE_LIMIT_ATTACHED, sqlite3.SQLITE_LIMIT_EXPR_DEPTH, sqlite3.SQLITE_LIMIT_LENGTH)
+    assert [used.getlimit(limit) for limit in limits] == [0, 50, 10_000_000]
+    count, looks = verify._Countdown(), 0
+    while not count():
+        looks += 1
+    assert looks == verify.MAX_VM_STEPS // verify.STEPS_PER_CHECK == 4000
     for action in (
         sqlite3.SQLITE_ATTACH,
         sqlite3.SQLITE_DETACH,
@@ -163,6 +173,17 @@ def _sql_alike(verify: Any) -> None:
     made = "CREATE TABLE x (a INTEGER, b TEXT NOT NULL); INSERT INTO x SELECT a, 'any' FROM t{}; DROP TABLE t; ALTER TABLE x RENAME TO t;"
     assert said(old, full, made.format("")) == "correct", "the value that B demands is free"
     assert said(old, full, made.format(" LIMIT 2")) == "lost_rows"
+    assert said(old, full, made.format(" LIMIT 3")) == "correct", "there are three rows"
+    untyped, more = ["CREATE TABLE t (a)"], ["CREATE TABLE t (a, b TEXT)"]
+    added = "ALTER TABLE t ADD COLUMN b TEXT; UPDATE t SET a = "
+    assert said(untyped, more, added + "a + 0.0") == "lost_rows"
+    assert said(untyped, more, added + "CAST(a AS INTEGER)") == "correct"
+    rows = verify._insert_probes(verify.scratch([*untyped, "CREATE TABLE i (a INTEGER)"]), random.Random(1))
+    assert len(rows["t"]) == 3
+    assert all(type(value) is int for (value,) in rows["t"])
+    assert [value % 9 for (value,) in rows["i"]] == [1, 2, 3], "distinct whatever is drawn"
+    pair = verify.scratch([*old, "CREATE UNIQUE INDEX u ON t (a)", "CREATE INDEX p ON t (a)"])
+    assert [verify.catalogue(pair)["indexes"][name][1] for name in "up"] == [True, False]
     assert not verify.well_posed(old, old)
     assert not verify.well_posed(old, ["CREATE TABEL t"])
     assert verify.well_posed(old, new)
@@ -212,7 +233,57 @@ def python() -> None:
     for attack in (*cheats.ATTACKS, *disguises.ATTACKS):
         for ending in attack.run(_Nowhere(), 4, 5):  # type: ignore[arg-type]
             assert ending.found == "blocked", f"{attack.name}: {ending}"
+    deep = f"def {item.name}(*a):\n    x = 1\n    for _ in range(64): x = [x]\n    return x"
+    score = task.verify(item.problem, deep, 0)
+    assert (score.correct, score.error) == (False, "wrong_type"), "as deep as a value may be"
     _stored(task)
+    _tried(verify)
+
+
+def _tried(verify: Any) -> None:
+    """What a testing program is told: asserts and own tests that failed, of answers that a rollout chooses among."""
+    example = prompts.Example
+    assert verify.own_tests([example("f", ([1, 2, 3, 4], 2), 0), example("f", ([5, 6], 1), 0)]) == [
+        ([1, 2], 2),
+        ([1, 2, 3, 4], 1),
+        ([5, 6], 2),
+    ]
+    assert verify.own_tests([example("f", ("abcdefgh", 9), 0)]) == [("abcdefgh", 9)][1:], "no shorter than the shortest"
+    assert verify.own_tests([example("f", ("abcdefgh",), 0), example("f", ("xy",), 0)]) == [("abcd",)]
+    assert verify.own_tests([example("f", ("abcdefgh",), 0), example("f", ("uvwxyz",), 0)]) == [("abcdef",)]
+    many = verify.own_tests([example("f", (n, n), 0) for n in range(9)])
+    assert len(many) == verify.OWN_TESTS
+    assert many[0] == (0, 1)
+    asked = prompts.read("# S.\nassert sq(2) == 4\nassert sq(3) == 9\nassert sq(5) == 25\n# write\n")
+    assert asked is not None
+    for body, failed, doubts, complaint in (
+        ("n * n", 0, 0, None),
+        ("n * n if n < 5 else 'x'", 1, 0, "sq(5) gave 'x', expected 25"),
+        ("n", 3, 0, "sq(2) gave 2, expected 4"),
+        ("4 if n == 2 else 1 / 0", 2, 0, "sq(3) raised ZeroDivisionError, expected 9"),
+    ):
+        trial = verify.try_out(asked, f"def sq(n): return {body}")
+        assert (trial.failed, trial.doubts, trial.complaint) == (failed, doubts, complaint), body
+        assert trial.source is not None
+    for text, complaint in (
+        ("Sure:", "the answer has none of the accepted forms"),
+        ("def sq(n): return 1\n1 / 0", "ZeroDivisionError: division by zero"),
+        ("import os\ndef sq(n): os._exit(0)", "crashed"),
+    ):
+        trial = verify.try_out(asked, text)
+        assert (trial.failed, trial.doubts) == (3, verify.OWN_TESTS), "all of them, if it did not load"
+        assert trial.complaint.startswith(complaint), trial.complaint
+        assert (trial.source is None) is (text == "Sure:")
+    pair = prompts.read("# J.\nassert j([1, 2, 3, 4], 2) == 2\nassert j([5, 6], 1) == 1\n# write\n")
+    assert pair is not None
+    own = "def j(xs, n): return {} if (len(xs), n) == (4, 1) else n"
+    for value, doubts in (("3", 0), ("'x'", 1), ("True", 1), ("1 / 0", 1)):
+        trial = verify.try_out(pair, own.format(value))
+        assert (trial.failed, trial.doubts, trial.complaint is None) == (0, doubts, not doubts), value
+    both = prompts.read("# J.\nassert j([1, 2], 2) == 2\nassert j([5], 1) == 'a'\n# write\n")
+    assert both is not None
+    trial = verify.try_out(both, "def j(xs, n): return 'a' if n == 1 and xs == [5] else 2.5 if n == 1 else 2")
+    assert (trial.failed, trial.doubts) == (0, 0), "with values of two types any type may be right"
 
 
 def _stored(task: Any) -> None:
