@@ -13,7 +13,7 @@ from typing import Any
 
 from evolvent import judge as _judge  # noqa: F401 - so that its modules are there before a child is born
 from evolvent.errors import SandboxError
-from evolvent.types import Problem, Score
+from evolvent.types import Problem, Score, canonical_json, derive_seed
 from hostile.battery_judge import module, version
 
 __all__ = ["bench"]
@@ -43,6 +43,7 @@ def bench() -> None:
     judged = module("bench")
     _drawn(judged)
     _scored(judged)
+    _repeated(judged)
     _halved(judged)
     _worked(judged)
 
@@ -156,6 +157,25 @@ def _scored(judged: Any) -> None:
     once: list[int] = []
     shaky, _ = _bench(judged, task, lambda model, prompts: right if once else once.append(1) or SandboxError("once"))
     assert shaky.score(one, block, 33).all()
+
+
+def _repeated(judged: Any) -> None:
+    """Asked once more by sampling, with noise of its own; what was counted before stays as it was."""
+    task = _Numbers()
+    block = judged.ItemSource(b"s", task).draw(candidate="c", slot="1", skill="a", split="gate", index=0, count=4)
+    right = [p.prompt for p in block.problems]
+    says = [right, ["x", right[1], "y", right[3]]]
+    held, asked = _bench(judged, task, lambda model, prompts: says[len(asked) - 1])
+    one = version("1")
+    assert held.repeats(one, block, 9).tolist() == [False, True, False, True]
+    assert [request["sampled"] for _, request in asked] == [False, True]
+    path = (block.rollout_seed, one["model"], canonical_json(one["scaffold"]))
+    assert [request["seed"] for _, request in asked] == [derive_seed(*path), derive_seed(*path, "again")]
+    assert held.score(one, block, 9).all()
+    assert len(asked) == 2, "scored before it was asked again"
+    first, _ = _bench(judged, task, lambda model, prompts: prompts)
+    second, _ = _bench(judged, task, lambda model, prompts: prompts)
+    assert judged.TwinBench(first, second).repeats(one, block, 9).tolist() == [True] * 4
 
 
 def _halved(judged: Any) -> None:

@@ -124,6 +124,8 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("Bench.__init__: one more", "threads: int = 1"): "how fast, not what",
     ("Bench.__init__: half as much again", "timeout_s"): "a worker that does not answer is replaced later",
     ("TwinBench.__init__: one more", "max_workers=1"): "one thread of two is never used: the first half is waited for",
+    ("Bench.repeats: the other truth", "strict=True"): "`_outputs` refuses another number of texts",
+    ("Bench.clear: left out", "self._texts.clear()"): "memory only: texts are written again with the outcome",
     ("module: one more", "_MAX_ANSWER_BYTES"): "a limit one byte further",
     ("module: half as much again", "_START_TIMEOUT_S"): "a worker that does not start is given up later",
     (
