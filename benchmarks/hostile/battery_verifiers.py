@@ -252,7 +252,7 @@ def _tried(verify: Any) -> None:
     assert verify.own_tests([example("f", ("abcdefgh",), 0), example("f", ("xy",), 0)]) == [("abcd",)]
     assert verify.own_tests([example("f", ("abcdefgh",), 0), example("f", ("uvwxyz",), 0)]) == [("abcdef",)]
     many = verify.own_tests([example("f", (n, n), 0) for n in range(9)])
-    assert len(many) == verify.OWN_TESTS
+    assert len(many) == verify.OWN_TESTS == 6
     assert many[0] == (0, 1)
     asked = prompts.read("# S.\nassert sq(2) == 4\nassert sq(3) == 9\nassert sq(5) == 25\n# write\n")
     assert asked is not None
@@ -293,6 +293,7 @@ def _stored(task: Any) -> None:
         task="python_fix", skill="single", prompt="# Square.\nassert sq(2) == 4\n# write\n", given={"hidden": pairs}
     )
     assert task.verify(problem, "def sq(n): return n * n", 1).correct
+    assert task.verify(problem, "def sq(n): return n * n * 1.0", 1).correct, "its asserts are Python's, and say =="
     for body, error in (
         ("n * n if n < 4 else 17", "wrong_value"),
         ("str(n)", "wrong_type"),
