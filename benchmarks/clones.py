@@ -20,22 +20,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from common import HERE, ROOT, Results, Unit, bench_main  # the frame shared by all benchmarks
-from safetensors import numpy as tensors
+from common import ROOT, Results, Unit, bench_main  # the frame shared by all benchmarks
 
 from evolvent.audit import audit
-from evolvent.jobs import Job, JobContext
+from evolvent.jobs import Job
 from evolvent.judge.stats import clopper_pearson
 from evolvent.operators.base import Bench, Built
 from evolvent.propose.base import OperatorSpec
 from evolvent.run import JUDGE, Run
 
-sys.path.insert(0, str(ROOT / "tests"))
-os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(ROOT / "src")])  # for the workers, which run `copy`
+TESTS = ROOT / "tests"
+sys.path.insert(0, str(TESTS))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(ROOT / "src")])  # for the workers, which run its job `copy`
 toy_world = importlib.import_module("toy_world")
 
 ARMS = ("clones",)
-WEIGHTS = "model.safetensors"
 # Two samples, of which the first is taken where they differ: a sample at the programs' temperature.
 SAMPLED = {"kind": "vote", "answers": 2}
 CLONE = OperatorSpec(
@@ -52,16 +51,8 @@ class Clone:
     def build(self, bench: Bench) -> Built:
         """Have the file written anew."""
         label = f"{bench.proposal.turn}.{bench.proposal.index}"
-        job = Job(function="clones:copy", inputs={"model": bench.model}, params={"copy": label}, seed=0)
+        job = Job(function="toy_world:copy", inputs={"model": bench.model}, params={"copy": label}, seed=0)
         return Built(model=bench.run(job).outputs["model"], scaffold=bench.scaffold, policy=bench.policy)
-
-
-def copy(ctx: JobContext) -> dict[str, str]:
-    """The job: the same tensors, another line of metadata."""
-    files = dict(ctx.store.read_tree(ctx.inputs["model"]))
-    parameters = ctx.store.get_manifest(ctx.inputs["model"])["meta"]["parameters"]
-    files[WEIGHTS] = tensors.save(tensors.load(files[WEIGHTS]), metadata={"copy": ctx.params["copy"]})
-    return {"model": ctx.store.put_tree(files, "model", {"parameters": parameters})}
 
 
 def _settings(unit: Unit) -> dict[str, Any]:

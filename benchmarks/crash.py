@@ -297,8 +297,8 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0], "arm_seeds": {"steps": [0, 1]}, "turns": 2, "stride": 1, "run_kills": 60, "tries": 60,
-    "events": 200_000, "artifact_bytes": 1 << 28, "version": 1,
+    "seeds": [0], "arm_seeds": {"steps": [0, 1, 2], "calls": [0, 1]}, "turns": 2, "stride": 1, "run_kills": 60,
+    "tries": 60, "events": 200_000, "artifact_bytes": 1 << 28, "version": 1,
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     **FULL, "arm_seeds": {"run": []}, "turns": 1, "stride": 23, "run_kills": 1, "tries": 3, "events": 2000,

@@ -118,6 +118,17 @@ def bloat(ctx: JobContext) -> dict[str, str]:
     return {"model": ctx.store.put_tree(files, "model", {"parameters": 1_000_000})}
 
 
+def copy(ctx: JobContext) -> dict[str, str]:
+    """A job: the same tensors, and another line of metadata."""
+    from safetensors import numpy as tensors
+
+    name = "model.safetensors"
+    files = dict(ctx.store.read_tree(ctx.inputs["model"]))
+    parameters = ctx.store.get_manifest(ctx.inputs["model"])["meta"]["parameters"]
+    files[name] = tensors.save(tensors.load(files[name]), metadata={"copy": str(ctx.params["copy"])})
+    return {"model": ctx.store.put_tree(files, "model", {"parameters": parameters})}
+
+
 def poison(ctx: JobContext) -> dict[str, str]:
     """A job: hostile bytes in place of the weights."""
     hostile = {
