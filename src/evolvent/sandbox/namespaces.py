@@ -20,8 +20,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["FOREIGN", "NOBODY", "SCRATCH", "Births", "enter", "out_of_the_way", "own_world", "standard_library"]
 
@@ -51,8 +51,7 @@ FOREIGN = ("site-packages", "dist-packages")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True)
-class Births:
+class Births(NamedTuple):
     """What the zygote keeps open to give each child a process namespace of its own.
 
     Attributes:

@@ -31,10 +31,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from evolvent.types import Json
+if TYPE_CHECKING:  # the zygote loads this module, and each page that it holds is paid for at each fork
+    from evolvent.types import Json
 
 __all__ = ["MAX_DEPTH", "MAX_PARTS", "NotPlain", "Opaque", "canonical", "decode", "encode", "name_of"]
 
@@ -49,11 +49,22 @@ class NotPlain(ValueError):
     """A value is nested too deeply or has too many parts; or JSON is not what `encode` writes."""
 
 
-@dataclass(frozen=True)
 class Opaque:
     """What stands for a value that cannot travel. Equal only to another one of the same type name."""
 
-    type_name: str
+    __slots__ = ("type_name",)
+
+    def __init__(self, type_name: str) -> None:
+        self.type_name = type_name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and other.type_name == self.type_name
+
+    def __hash__(self) -> int:
+        return hash((Opaque, self.type_name))
+
+    def __repr__(self) -> str:
+        return f"Opaque({self.type_name!r})"
 
 
 def encode(value: object) -> Json:

@@ -31,19 +31,20 @@ from evolvent.sandbox import allowlist, namespaces, seccomp, worker
 __all__ = ["PRELOADED", "main"]
 
 _MAX_MESSAGE = 4096
-# What a small function asks for. A module that is not here is imported by the child, from the standard library's
-# folder.
+# What a small function asks for most. A module that is not here is imported by the child, from the standard library's
+# folder; one that is costs every child its part of the fork.
 PRELOADED = (
-    "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc",
-    "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch",
-    "fractions", "functools", "graphlib", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "keyword",
-    "math", "numbers", "operator", "pprint", "re", "string", "struct",
-    "textwrap", "time", "traceback", "types", "typing", "unicodedata", "urllib.parse",
-    "warnings", "weakref", "zlib",
+    "abc", "bisect", "collections", "collections.abc", "contextlib", "copy", "datetime", "enum", "functools", "heapq",
+    "io", "itertools", "json", "math", "operator", "re", "string", "struct", "time", "types", "typing", "warnings",
+    "weakref",
 )  # fmt: skip
-# `random` and `threading`, which these use, put themselves in order after each fork; that costs a child more than its
-# locks.
-LATER = ("queue", "random", "secrets", "statistics", "threading", "timeit", "uuid")
+# `random` and `threading` put themselves in order after each fork besides, which costs more than their locks.
+LATER = (
+    "array", "ast", "base64", "binascii", "calendar", "cmath", "colorsys", "csv", "dataclasses", "decimal", "difflib",
+    "fnmatch", "fractions", "graphlib", "hashlib", "html", "inspect", "keyword", "numbers", "pprint", "queue", "random",
+    "secrets", "statistics", "textwrap", "threading", "timeit", "traceback", "unicodedata", "urllib.parse", "uuid",
+    "zlib",
+)  # fmt: skip
 
 
 def main() -> None:
