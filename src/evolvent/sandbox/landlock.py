@@ -11,6 +11,7 @@ Not here: which folders those are (`isolate.py`, `worker.py`).
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from evolvent.sandbox import seccomp
 
-__all__ = ["LIST", "READ", "READ_FILE", "SCRATCH", "restrict", "ruleset", "version"]
+__all__ = ["LIST", "READ", "READ_FILE", "SCRATCH", "handled", "restrict", "ruleset", "version"]
 
 READ = 0b1101  # EXECUTE, READ_FILE, READ_DIR
 READ_FILE = 0b101
@@ -32,27 +33,40 @@ _FS_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _NET_TCP, _SCOPES = 0b11, 0b11
 _ABI_NET, _ABI_SCOPE = 4, 6
 _RULE_PATH_BENEATH = 1
+# The same numbers on every architecture.
+_CREATE, _ADD, _RESTRICT = (
+    seccomp.NUMBERS[f"landlock_{name}"][0] for name in ("create_ruleset", "add_rule", "restrict_self")
+)
 
 
 def version(libc: ctypes.CDLL) -> int:
     """Version of the kernel's interface; 0 where there is none."""
-    return max(0, libc.syscall(_number("create_ruleset"), None, ctypes.c_size_t(0), 1))
+    return max(0, libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1))
 
 
-def ruleset(libc: ctypes.CDLL, rules: Iterable[tuple[Path, int]]) -> int | None:
+@functools.cache
+def handled(libc: ctypes.CDLL) -> tuple[int, bytes] | None:
+    """File rights that this kernel can deny, and what a ruleset asks it for; ``None`` where there is no Landlock."""
+    abi = version(libc)
+    if not abi:
+        return None
+    rights = sum(bits for since, bits in _FS_RIGHTS.items() if abi >= since)
+    words = [rights, *([_NET_TCP] if abi >= _ABI_NET else []), *([_SCOPES] if abi >= _ABI_SCOPE else [])]
+    return rights, struct.pack(f"={len(words)}Q", *words)
+
+
+def ruleset(libc: ctypes.CDLL, rules: Iterable[tuple[str | Path, int]]) -> int | None:
     """A descriptor of rules for `restrict`, which the caller closes; ``None`` where the kernel has none.
 
     Args:
         libc: with ``use_errno``.
         rules: path and the rights allowed beneath it; a path that is not there allows nothing.
     """
-    abi = version(libc)
-    if not abi:
+    known = handled(libc)
+    if known is None:
         return None
-    rights = sum(bits for since, bits in _FS_RIGHTS.items() if abi >= since)
-    words = [rights, *([_NET_TCP] if abi >= _ABI_NET else []), *([_SCOPES] if abi >= _ABI_SCOPE else [])]
-    attributes = struct.pack(f"={len(words)}Q", *words)
-    handle = libc.syscall(_number("create_ruleset"), attributes, ctypes.c_size_t(len(attributes)), 0)
+    rights, attributes = known
+    handle = libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
     if handle < 0:
         return None
     for path, access in rules:
@@ -62,20 +76,16 @@ def ruleset(libc: ctypes.CDLL, rules: Iterable[tuple[Path, int]]) -> int | None:
 
 def restrict(libc: ctypes.CDLL, handle: int) -> bool:
     """Bind the calling thread, and what it starts, to the rules for good: True once they hold."""
-    return libc.syscall(_number("restrict_self"), handle, 0) == 0
+    return libc.syscall(_RESTRICT, handle, 0) == 0
 
 
-def _allow_beneath(libc: ctypes.CDLL, handle: int, path: Path, access: int) -> None:
+def _allow_beneath(libc: ctypes.CDLL, handle: int, path: str | Path, access: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return  # not on this machine, so nothing to allow
     try:
         rule = struct.pack("=Qi", access, beneath)
-        libc.syscall(_number("add_rule"), handle, _RULE_PATH_BENEATH, rule, 0)
+        libc.syscall(_ADD, handle, _RULE_PATH_BENEATH, rule, 0)
     finally:
         os.close(beneath)
-
-
-def _number(name: str) -> int:
-    return seccomp.NUMBERS[f"landlock_{name}"][0]  # the same number on every architecture

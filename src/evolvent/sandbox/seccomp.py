@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import struct
 import sys
@@ -28,6 +29,7 @@ __all__ = [
     "install",
     "load",
     "machine",
+    "prepared",
     "prologue",
     "step",
 ]
@@ -140,11 +142,18 @@ def prologue(column: int) -> list[bytes]:
 
 def install(libc: ctypes.CDLL, code: bytes) -> bool:
     """Put a filter on all threads of this process, for good: True once it holds."""
+    number, program, _ = prepared(code)
+    return libc.syscall(number, _SET_MODE_FILTER, _FLAG_TSYNC, program) == 0
+
+
+@functools.cache
+def prepared(code: bytes) -> tuple[int, bytes, object]:
+    """Number of the call, the filter's ``sock_fprog``, and the buffer that this points to. Kept for a child to find."""
     column = machine()
     assert column is not None, "a filter was built for a machine that has none"
     buffer = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
-    return libc.syscall(NUMBERS["seccomp"][column], _SET_MODE_FILTER, _FLAG_TSYNC, program) == 0
+    return NUMBERS["seccomp"][column], program, buffer
 
 
 def _when(number: int, condition: list[bytes], refuse: int) -> list[bytes]:

@@ -35,21 +35,30 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _MAX_SCRATCH_FILES = 1024
 _MAX_OPEN_FILES = 64
+_WORLD_RULES = (("/", landlock.READ), (namespaces.SCRATCH, landlock.SCRATCH))
 
 
 class Leash:
     """What binds every child of one zygote, made once before the first is born.
+
+    All that can be made beforehand is: what a child makes and touches itself it pays for page by page.
 
     Attributes:
         births: how a child gets namespaces of its own; ``None`` where the kernel gives none.
         rules: Landlock's rules where there are no namespaces; with them each child makes its own two.
         landlocked: the kernel has Landlock.
         filters: the system call filter by whether threads are allowed; empty where there is none.
+        capset: arguments of the call that gives up all capabilities; ``None`` on machines that we have no numbers of.
     """
 
     def __init__(self, births: namespaces.Births | None, folders: list[Path], filters: Mapping[bool, bytes]) -> None:
         self.births, self.filters = births, filters
-        self.landlocked = bool(landlock.version(namespaces.libc))
+        self.landlocked = landlock.handled(namespaces.libc) is not None
+        for code in filters.values():
+            seccomp.prepared(code)
+        column = seccomp.machine()
+        header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+        self.capset = None if column is None else (seccomp.NUMBERS["capset"][column], header, bytes(24))
         rules = None if births else landlock.ruleset(namespaces.libc, _library_rules(folders))
         self.rules = None if rules is None else namespaces.out_of_the_way(rules)
 
@@ -98,11 +107,8 @@ def _lock(leash: Leash, limits: Mapping[str, int], request: int, result: int, pa
     _set_limits(limits, own_world=bool(leash.births))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError("no_new_privs was refused")
-    column = seccomp.machine()
-    if column is not None:
-        header, none = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
-        if libc.syscall(seccomp.NUMBERS["capset"][column], header, none) != 0:
-            raise OSError("capabilities were not given up")
+    if leash.capset is not None and libc.syscall(*leash.capset) != 0:
+        raise OSError("capabilities were not given up")
     if leash.landlocked and _restrict_files(leash):
         held.append("landlock")
     if leash.filters and seccomp.install(libc, leash.filters[limits["num_tasks"] > 1]):
@@ -113,8 +119,7 @@ def _lock(leash: Leash, limits: Mapping[str, int], request: int, result: int, pa
 def _restrict_files(leash: Leash) -> bool:
     libc = namespaces.libc
     if leash.births:
-        rules = [(Path("/"), landlock.READ), (Path(namespaces.SCRATCH), landlock.SCRATCH)]
-        handle = landlock.ruleset(libc, rules)
+        handle = landlock.ruleset(libc, _WORLD_RULES)
     else:
         handle = leash.rules
     if handle is None:
@@ -124,9 +129,9 @@ def _restrict_files(leash: Leash) -> bool:
     return done
 
 
-def _library_rules(folders: list[Path]) -> list[tuple[Path, int]]:
+def _library_rules(folders: list[Path]) -> list[tuple[str | Path, int]]:
     """Read below each entry of the standard library but not in packages installed beside it; list its folders."""
-    rules = [(folder, landlock.LIST) for folder in folders]
+    rules: list[tuple[str | Path, int]] = [(folder, landlock.LIST) for folder in folders]
     for folder in folders:
         own = [entry for entry in folder.iterdir() if entry.name not in namespaces.FOREIGN]
         rules += [(entry, landlock.READ_FILE if entry.is_file() else landlock.READ) for entry in own]
