@@ -46,8 +46,8 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 }
 REPAIRS = ("single", "double")
 FULL = {
-    "seeds": [0, 1, 2, 3, 4], "problems": 300, "generations": 2, "drawn": 600, "samples": 2, "target_rate": 50,
-    "steps": 120, "tokens_per_step": 4096, "learning_rate": "0.001", "gold_share": 30, "version": 1,
+    "seeds": [0, 1, 2, 3, 4], "problems": 150, "generations": 1, "drawn": 240, "samples": 2, "target_rate": 50,
+    "steps": 80, "tokens_per_step": 4096, "learning_rate": "0.001", "gold_share": 30, "version": 1,
 }  # fmt: skip
 QUICK = {**FULL, "seeds": [0], "problems": 10, "generations": 1, "drawn": 20, "samples": 1, "steps": 4}
 
