@@ -17,8 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from evolvent import chain
-from evolvent.ledger import Ledger
+from evolvent.ledger import Ledger, chain
 from evolvent.types import SCHEMA_VERSION, canonical_json, sha256_hex
 
 NUMBERS = ("seq", "time_ns", "schema")

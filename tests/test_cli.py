@@ -21,10 +21,10 @@ from evolvent.cli.app import COMMANDS, app, main
 from evolvent.cli.template import settings_text
 from evolvent.errors import UsageError
 from evolvent.ledger import Ledger
-from evolvent.merkle import check_inclusion
 from evolvent.run import JUDGE, LEDGER
 from evolvent.types import canonical_json, sha256_hex
 from evolvent.witness import SignedHead, event_leaf
+from evolvent.witness.merkle import check_inclusion
 from run_on_disk import RunOnDisk
 
 HEAVY = ("torch", "transformers", "sqlalchemy", "cryptography", "pydantic", "scipy", "numpy", "jinja2", "rich", "yaml")

@@ -97,7 +97,7 @@ class CrashMachine(RuleBasedStateMachine):
         self.folder = self.left
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                "evolvent.ledger._alive", lambda *_: False
+                "evolvent.ledger.ledger._alive", lambda *_: False
             )  # the holder was killed; its number lives on in us
             self._open()
         self._settle(keep)

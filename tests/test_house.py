@@ -24,9 +24,7 @@ LEVELS = {
     **dict.fromkeys(
         [
             "disk",
-            "chain",
             "ledger",
-            "sqlite",
             "store",
             "budget",
             "jobs",
@@ -36,8 +34,6 @@ LEVELS = {
             "inputs",
             "precheck",
             "environment",
-            "merkle",
-            "signing",
             "witness",
         ],
         1,
@@ -48,11 +44,7 @@ LEVELS = {
         [
             "operators",
             "building",
-            "keeper",
-            "origin",
-            "rebuild",
-            "statement",
-            "versions",
+            "provenance",
             "named",
             "state",
             "asking",

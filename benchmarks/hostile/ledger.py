@@ -25,9 +25,9 @@ from evolvent.audit import audit
 from evolvent.errors import EvolventError
 from evolvent.ledger import Ledger
 from evolvent.run import JUDGE, LEDGER, STORE
-from evolvent.signing import Signer
 from evolvent.store import Store
 from evolvent.witness import Notary
+from evolvent.witness.signing import Signer
 from hostile.base import Attack, Ending, Field, Found, Json
 
 __all__ = ["ATTACKS", "finished"]

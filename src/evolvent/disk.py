@@ -8,7 +8,7 @@ ledger's commits. Nobody listens in a run, and then it costs nothing. Tests and 
 processes of their own: they number the steps, and at each in turn end the process, fail it, or record what a power loss
 could undo.
 
-Not here: SQLite's own writes, which are its own matter (`sqlite.py` sets how it syncs); network file systems.
+Not here: SQLite's own writes, which are its own matter (`ledger/sqlite.py` sets how it syncs); network file systems.
 """
 
 from __future__ import annotations

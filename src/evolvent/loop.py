@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from evolvent import goals, standing, versions
+from evolvent import goals, standing
 from evolvent.asking import promotion_question
 from evolvent.budget import Budget, allowance
 from evolvent.building import carry_out, refusal
@@ -36,6 +36,7 @@ from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
 from evolvent.propose.base import PROBES, Idea, Proposer, Situation
+from evolvent.provenance import versions
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
 from evolvent.types import Decision, Diagnosis, Event, Proposal, Trace, Verdict, dec, derive_seed

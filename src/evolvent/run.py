@@ -25,16 +25,16 @@ from evolvent.judge.questions import SealedQuestion
 from evolvent.judge.remote import RemoteJudge
 from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
-from evolvent.keeper import Keeper
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
 from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
+from evolvent.provenance.keeper import Keeper
+from evolvent.provenance.versions import find_version
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome, Goal
-from evolvent.versions import find_version
 
 LEDGER, STORE, JUDGE, TASKS, SIGNING = "ledger.sqlite", "store", "judge", "tasks", "signing"
 Watch = Callable[[Event], None]

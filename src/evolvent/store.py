@@ -4,7 +4,7 @@ A name says what is in it, so a file never changes, equal artifacts are kept onc
 Bytes are on disk (written, synced, renamed, folder synced) before their name is returned, so an event never names bytes
 that a power loss could take. An artifact of several files is a *tree*: a manifest, whose hash names the artifact.
 
-Not here: what happened when (`ledger.py`); garbage collection; secrets (all that lies here may be read and exported).
+Not here: what happened when (`ledger/`); garbage collection; secrets (all that lies here may be read and exported).
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from evolvent.ledger import Ledger
-from evolvent.origin import version_story
+from evolvent.provenance.origin import version_story
+from evolvent.provenance.versions import find_version
 from evolvent.report.biography import biography
 from evolvent.run import LEDGER, Run
-from evolvent.versions import find_version
 from run_on_disk import RunOnDisk
 
 

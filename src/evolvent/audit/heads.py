@@ -2,7 +2,7 @@
 
 Everything is read with suspicion: a line may be of another run, another key, out of order or cut off.
 
-Not here: signing heads (`witness.py`); whether the ledger is sound in itself (the rest of the audit).
+Not here: signing heads (`witness/heads.py`); whether the ledger is sound in itself (the rest of the audit).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolvent.errors import StoreError
-from evolvent.merkle import EMPTY_ROOT, Tree, check_consistency
 from evolvent.witness import HeadLog, SignedHead, event_leaf
+from evolvent.witness.merkle import EMPTY_ROOT, Tree, check_consistency
 
 if TYPE_CHECKING:
     from evolvent.audit import Findings

@@ -2,7 +2,7 @@
 
 Each is derived again from events and evidence, and must be the same but for the environment, which is nowhere else.
 
-Not here: what a statement says (`statement.py`), the key's own history (`heads.py`).
+Not here: what a statement says (`provenance/statement.py`), the key's own history (`heads.py`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolvent.errors import CheckFailed
-from evolvent.keeper import statement_file
-from evolvent.signing import PublicKey, opened
-from evolvent.statement import STATEMENT_KIND, statement
+from evolvent.provenance.keeper import statement_file
+from evolvent.provenance.statement import STATEMENT_KIND, statement
 from evolvent.types import canonical_json
+from evolvent.witness.signing import PublicKey, opened
 
 if TYPE_CHECKING:
     from evolvent.audit import Findings

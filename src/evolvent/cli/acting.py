@@ -55,7 +55,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version champion by a person's word, outside the error guarantee."""
-    from evolvent.versions import find_version
+    from evolvent.provenance.versions import find_version
 
     with opened(folder) as (here, ledger):
         built = find_version(ledger, version)

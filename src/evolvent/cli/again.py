@@ -1,6 +1,6 @@
 """`evolvent rebuild`: run a version's jobs again and compare the weights.
 
-Not here: the running and comparing (`rebuild.py`).
+Not here: the running and comparing (`provenance/rebuild.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from evolvent.cli.base import HERE, AsJson, Dir, Told, emit, opened, show
 from evolvent.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from evolvent.rebuild import JobAgain
+    from evolvent.provenance.rebuild import JobAgain
 
 
 def rebuild(
@@ -23,9 +23,9 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Run a version's jobs again, on CPU and without the cache: the same weights come out, or exit code 3."""
-    from evolvent.rebuild import line_of, maker_of, run_again
+    from evolvent.provenance.rebuild import line_of, maker_of, run_again
+    from evolvent.provenance.versions import find_version
     from evolvent.report import words
-    from evolvent.versions import find_version
 
     with opened(folder) as (run, ledger):
         ancestors = line_of(ledger, find_version(ledger, version)["version"])

@@ -98,10 +98,10 @@ def show_one(
 ) -> None:
     """A version's whole story, from the seed to what became of it; or one event."""
     from evolvent.cli.versions import event_at, inclusion
-    from evolvent.origin import statements_of, version_story
+    from evolvent.provenance.origin import statements_of, version_story
+    from evolvent.provenance.versions import find_version
     from evolvent.report.biography import biography
     from evolvent.run import SIGNING
-    from evolvent.versions import find_version
 
     with opened(folder) as (run, ledger):
         if what.isdecimal() and len(what) <= _LONGEST_SEQ:
@@ -136,9 +136,9 @@ def diff(
     from rich.text import Text
 
     from evolvent.cli.versions import differences
-    from evolvent.origin import version_story
+    from evolvent.provenance.origin import version_story
+    from evolvent.provenance.versions import find_version
     from evolvent.report import words
-    from evolvent.versions import find_version
 
     with opened(folder) as (run, ledger):
         mine, theirs = (version_story(ledger, find_version(ledger, name), run.evidence) for name in (a, b))

@@ -1,6 +1,6 @@
 """Versions and events side by side: what the reading commands look up.
 
-Not here: a version's story (`origin.py`), how it is drawn (`report/biography.py`).
+Not here: a version's story (`provenance/origin.py`), how it is drawn (`report/biography.py`).
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def inclusion(ledger: Ledger, signing: Path, seq: int) -> Json:
         UsageError: no head was signed since the event.
     """
     from evolvent.ledger import GENESIS
-    from evolvent.merkle import Tree
     from evolvent.witness import HeadLog, event_leaf
+    from evolvent.witness.merkle import Tree
 
     last = HeadLog(signing).last()
     if last is None or last.head.size < seq:

@@ -3,7 +3,7 @@
 Made for 80 columns: names of artifacts are cut to eight digits (`--json` has them whole), long lines wrap below
 themselves.
 
-Not here: gathering the story (`origin.py`).
+Not here: gathering the story (`provenance/origin.py`).
 """
 
 from __future__ import annotations

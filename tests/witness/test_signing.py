@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolvent.errors import CheckFailed, UnsafeError, UsageError
-from evolvent.signing import PublicKey, Signer, envelope, opened
+from evolvent.witness.signing import PublicKey, Signer, envelope, opened
 
 KIND = "application/vnd.in-toto+json"
 # RFC 8032, 7.1, test 1: a secret key and its public key.

@@ -29,9 +29,9 @@ from pathlib import Path
 from evolvent.disk import sync_folder, write_atomic
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import GENESIS, Ledger
-from evolvent.merkle import Tree, leaf_hash
-from evolvent.signing import PublicKey, Signer
 from evolvent.types import Record, canonical_json, sha256_hex
+from evolvent.witness.merkle import Tree, leaf_hash
+from evolvent.witness.signing import PublicKey, Signer
 
 __all__ = ["HEADS", "HEAD_KIND", "Head", "HeadLog", "Notary", "SignedHead", "event_leaf"]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolvent.merkle import EMPTY_ROOT, Tree, check_consistency, check_inclusion, leaf_hash, node_hash
+from evolvent.witness.merkle import EMPTY_ROOT, Tree, check_consistency, check_inclusion, leaf_hash, node_hash
 
 # The reference tree of the certificate-transparency projects: eight leaves and the first half of each prefix's root.
 TEXTS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]

@@ -4,7 +4,7 @@ An in-toto statement whose predicate has the form of SLSA's provenance, in a DSS
 check it without us. Everything in it comes from the ledger, the judge's evidence and the records of the jobs, so the
 audit derives it again and compares.
 
-Not here: the signature (`signing.py`), when one is written (`keeper.py`).
+Not here: the signature (`witness/signing.py`), when one is written (`keeper.py`).
 
 References:
     in-toto Statement v1 (github.com/in-toto/attestation); SLSA provenance v1 (slsa.dev/spec/v1.0/provenance), whose
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evolvent.ledger import Ledger
-from evolvent.origin import making_of
+from evolvent.provenance.origin import making_of
 from evolvent.store import Store
 from evolvent.types import Event
 

@@ -4,7 +4,7 @@ A head is signed where something counts (a turn ended, a version was promoted, r
 anything is promoted: an accepting verdict that no witness has taken stops the run, which goes on from there later. A
 witness that misses another head is reported and caught up: each head is over everything before it.
 
-Not here: heads and logs (`witness.py`), what a statement says (`statement.py`).
+Not here: heads and logs (`witness/heads.py`), what a statement says (`statement.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 from evolvent.disk import write_atomic
 from evolvent.ledger import Ledger
-from evolvent.signing import Signer, envelope
-from evolvent.statement import STATEMENT_KIND, statement
+from evolvent.provenance.statement import STATEMENT_KIND, statement
 from evolvent.store import Store
 from evolvent.types import Event, canonical_json
 from evolvent.witness import Notary
+from evolvent.witness.signing import Signer, envelope
 
 __all__ = ["Keeper", "statement_file"]
 

@@ -23,10 +23,10 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from evolvent.chain import GENESIS, chain_hash, check_row, content_hash
 from evolvent.disk import make_folder
 from evolvent.errors import LedgerBusy, LedgerCorrupt, UsageError
-from evolvent.sqlite import Database
+from evolvent.ledger.chain import GENESIS, chain_hash, check_row, content_hash
+from evolvent.ledger.sqlite import Database
 from evolvent.types import SCHEMA_VERSION, Event, canonical_json, sha256_hex
 
 REQUEST_PREFIX = "request."

@@ -5,7 +5,7 @@ roots of its perfect subtrees, one for each 1 in the binary form of its size: ad
 the state. An *inclusion proof* shows that a leaf is in a tree, a *consistency proof* that a larger tree begins with a
 smaller one; both are checked with the roots alone.
 
-Not here: what a leaf is (`witness.py`), signatures (`signing.py`).
+Not here: what a leaf is (`heads.py`), signatures (`signing.py`).
 
 References:
     RFC 6962, section 2.1 (trees and proofs), and RFC 9162, sections 2.1.3 and 2.1.4 (how proofs are checked).

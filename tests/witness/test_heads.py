@@ -18,11 +18,11 @@ from evolvent.audit import Findings, audit
 from evolvent.audit.heads import check_heads
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import Ledger
-from evolvent.merkle import Tree
-from evolvent.signing import Signer
 from evolvent.store import Store
 from evolvent.types import canonical_json, sha256_hex
 from evolvent.witness import HEAD_KIND, HEADS, Head, HeadLog, Notary, SignedHead, event_leaf
+from evolvent.witness.merkle import Tree
+from evolvent.witness.signing import Signer
 
 FIXED = example_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from evolvent.errors import UsageError
 from evolvent.ledger import Ledger
-from evolvent.rebuild import line_of, made_with
+from evolvent.provenance.rebuild import line_of, made_with
 from evolvent.store import Store
 
 __all__ = ["making_of", "statements_of", "version_story"]

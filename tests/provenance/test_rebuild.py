@@ -17,7 +17,7 @@ from evolvent.environment import environment
 from evolvent.inputs import seed_files
 from evolvent.jobs import Job, JobEngine
 from evolvent.ledger import Ledger
-from evolvent.rebuild import JobAgain, line_of, maker_of, run_again
+from evolvent.provenance.rebuild import JobAgain, line_of, maker_of, run_again
 from evolvent.run import LEDGER, STORE
 from evolvent.store import Store
 

@@ -8,7 +8,7 @@ What a signature says is: *whoever holds this key wrote this*. The controller si
 runs under its account can read the key and sign as it does. Candidates cannot (the sandbox opens no folder of the run
 to them). Against somebody who has that account, only what was copied out of its reach helps: a witness.
 
-Not here: what is signed (`witness.py`, `statement.py`); certificates, expiry, a service that keeps keys.
+Not here: what is signed (`heads.py`, `provenance/statement.py`); certificates, expiry, a service that keeps keys.
 
 References:
     DSSE protocol v1.0.2 (github.com/secure-systems-lab/dsse); RFC 8032 (Ed25519).

@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import crash_world
-from evolvent import sqlite
 from evolvent.errors import LedgerBusy, LedgerCorrupt, StoreError, UsageError
-from evolvent.ledger import GENESIS, Ledger
+from evolvent.ledger import GENESIS, Ledger, sqlite
 from evolvent.types import Event
 
 COLUMNS = ["seq", "run", "time_ns", "actor", "kind", "key", "schema", "payload", "cost", "content_hash", "chain_hash"]
@@ -88,7 +87,7 @@ def test_floats_are_refused(ledger: Ledger) -> None:
 
 
 def test_more_events_than_a_page_are_all_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evolvent.ledger._PAGE", 3)
+    monkeypatch.setattr("evolvent.ledger.ledger._PAGE", 3)
     fill(ledger, 10)
     assert [event.seq for event in ledger.events()] == list(range(1, 11))
 

@@ -13,10 +13,10 @@ import pytest
 
 from evolvent.audit import Findings, audit
 from evolvent.ledger import Ledger
+from evolvent.provenance.statement import STATEMENT_KIND
 from evolvent.run import JUDGE, LEDGER, SIGNING, STORE, Run
-from evolvent.signing import Signer, envelope
-from evolvent.statement import STATEMENT_KIND
 from evolvent.store import Store
+from evolvent.witness.signing import Signer, envelope
 from run_on_disk import RunOnDisk
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolvent import chain
 from evolvent.errors import LedgerCorrupt
+from evolvent.ledger import chain
 from evolvent.types import canonical_json, sha256_hex
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
