@@ -97,10 +97,10 @@ def work(folder: Path, turns: int, say: Say) -> None:
 
 
 class World:
-    """All that a run keeps beside its ledger."""
+    """All that a run keeps beside its ledger, a log of heads among it."""
 
     def __init__(self, folder: Path, say: Say) -> None:
-        self.store, self.say = Store(folder / "store"), say
+        self.store, self.say, self.heads = Store(folder / "store"), say, folder / "heads.jsonl"
         self.store.sweep()
         self.judge, self.engine = JudgeFolder(folder / "judge"), Engine(self.store, workers=1)
         say(f"secret {self.judge.commitment}")
@@ -117,6 +117,9 @@ class World:
         self.say(f"place {i}")
         answer = self.judge.answer(question) or self.judge.save(question, {"items": i}, {"decision": "accept"})
         self.say(f"answer {question}")
+        if b"head %d" % i not in _lines(self.heads):
+            disk.append_line(self.heads, b"head %d" % i)
+        self.say(f"head {i}")
         return {"tree": tree, "made": result.outputs, "evidence": answer["evidence"]}
 
 
@@ -161,6 +164,10 @@ def check(folder: Path, said: list[str], expected: list[str] | None = None) -> N
         assert rubbish(folder) == [], "a finished run left its rubbish"
 
 
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n") if path.exists() else []
+
+
 def _kept(folder: Path, line: str, events: Collection[str]) -> bool:
     kind, name = line.split(" ")
     match kind:
@@ -170,6 +177,8 @@ def _kept(folder: Path, line: str, events: Collection[str]) -> bool:
             return Store(folder / "store").complete(name)
         case "answer":
             return JudgeFolder(folder / "judge").answer(name) is not None
+        case "head":
+            return b"head %d" % int(name) in _lines(folder / "heads.jsonl")
         case "secret":
             return JudgeFolder(folder / "judge").commitment == name
         case _:

@@ -76,6 +76,35 @@ def write_once(path: Path, data: bytes) -> None:
         sync_folder(path.parent)  # also what another wrote, and was perhaps killed before it could sync
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file that others may read, made if it is not there. A line that a crash cut off stays as it is.
+
+    Args:
+        path: the file, in a folder that is there.
+        line: without its end.
+
+    Raises:
+        StoreError: the disk is full or cannot be written; at most a part of the line is there, which the next one ends.
+    """
+    with _telling(path):
+        if not path.exists():
+            step("create", path)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            # Where one may only append, what was cut off cannot be taken back.
+            start = b"" if not size or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+            rest = memoryview(start + line + b"\n")
+            while rest:
+                step("write", path, descriptor, rest)
+                rest = rest[os.write(descriptor, rest) :]
+            step("sync", path)
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_folder(path.parent)  # each time: another made it, and was perhaps killed before it could sync
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those missing above it, each synced into the one above: a file is no safer than its folder.
 

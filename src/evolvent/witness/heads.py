@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolvent.disk import sync_folder, write_atomic
+from evolvent.disk import append_line, write_atomic
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import GENESIS, Ledger
 from evolvent.types import Record, canonical_json, sha256_hex
@@ -147,23 +147,7 @@ class HeadLog:
         Raises:
             StoreError: the folder is not there or cannot be written.
         """
-        try:
-            new = not self.path.exists()
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                size = os.fstat(descriptor).st_size
-                # A line that a crash cut off stays as it is: where one may only append, it cannot be taken back.
-                start = b"" if not size or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
-                data = start + signed.line().encode() + b"\n"
-                if os.write(descriptor, data) != len(data):
-                    raise StoreError(f"{self.path}: the disk is full")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if new:
-                sync_folder(self.folder)
-        except OSError as exc:
-            raise StoreError(f"{self.path}: cannot be appended to: {exc.strerror}") from None
+        append_line(self.path, signed.line().encode())
 
 
 def event_leaf(chain_hash: str) -> bytes:
