@@ -87,7 +87,7 @@ def append_line(path: Path, line: bytes) -> None:
         StoreError: the disk is full or cannot be written; at most a part of the line is there, which the next one ends.
     """
     with _telling(path):
-        if not path.exists():
+        if new := not path.exists():
             step("create", path)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -102,7 +102,8 @@ def append_line(path: Path, line: bytes) -> None:
             _sync(descriptor)
         finally:
             os.close(descriptor)
-        sync_folder(path.parent)  # each time: another made it, and was perhaps killed before it could sync
+        if new:
+            sync_folder(path.parent)
 
 
 def make_folder(path: Path) -> None:

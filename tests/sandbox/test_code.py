@@ -17,6 +17,7 @@ from evolvent.errors import SandboxError
 from evolvent.sandbox import KERNEL, REDUCED, CodeSandbox, Limits, Outcome, tiers
 from evolvent.sandbox.plain import decode, encode
 from evolvent.sandbox.tiers import BUBBLEWRAP, NAMESPACES
+from evolvent.sandbox.zygote import LATER, PRELOADED
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no tier holds on other systems: the sandbox refuses")
 
@@ -215,6 +216,17 @@ def test_a_task_finds_nothing_of_the_one_before(box: CodeSandbox) -> None:
     assert found[:3] == [False, False, False]
     assert set(found[3]) <= {"LC_CTYPE", "PATH", "PWD"}
     assert found[4] == 0
+
+
+def test_what_the_standard_library_offers_can_be_imported(box: CodeSandbox) -> None:
+    """Also what links to libraries that no child could open by itself."""
+    import ssl  # noqa: F401 - this interpreter has OpenSSL, or the test shows nothing
+
+    names = [*PRELOADED, *LATER, "gzip", "hmac", "zipfile"]
+    body = f"import importlib\nreturn [importlib.import_module(name).__name__ for name in {names!r}]"
+    assert decode(call(box, body, limits=Limits(cpu_s=20, wall_s=60)).results[0].value) == names
+    body = "import hashlib, zlib\nreturn [len(hashlib.scrypt(b'p', salt=b's', n=2, r=1, p=1)), zlib.crc32(b'a')]"
+    assert decode(call(box, body).results[0].value) == [64, 3904355907]
 
 
 def test_a_set_of_texts_has_the_same_order_in_every_sandbox(box: CodeSandbox) -> None:

@@ -76,3 +76,20 @@ def test_another_runner_can_be_named(fresh: Any) -> None:
     other = running._Shared()
     running.use(other)
     assert running.runner() is other
+
+
+def test_who_judges_names_the_tiers_that_ran_code(fresh: Any) -> None:
+    assert running.tiers(forget=True) == []
+    running.answer(question())
+    assert running.tiers() == [fresh._sandbox.tier]
+    assert running.tiers(forget=True) == []
+
+
+def test_who_judges_does_not_go_on_in_another_tier(fresh: Any) -> None:
+    """A question would be answered in two tiers, of which a verdict names one."""
+    running.insist([])
+    running.answer(question())
+    fresh.close()
+    fresh._tier = "bubblewrap of another day"
+    with pytest.raises(SandboxError, match="tier changed from bubblewrap of another day to"):
+        running.answer(question())

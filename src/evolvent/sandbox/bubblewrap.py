@@ -1,7 +1,7 @@
 """The argument list of bubblewrap around a zygote.
 
 Three things are easily missed. The environment that bubblewrap itself starts with shows in the box's
-``/proc/1/environ`` in spite of ``--clearenv``, so whoever starts this gives it an empty one. Without
+``/proc/1/environ`` in spite of ``--clearenv``, so whoever starts this gives it one that tells nothing. Without
 ``--disable-userns`` a nested user namespace opens. And a folder that is bound shows everything in it: of this package
 only what the zygote imports is bound, never the judge.
 
@@ -25,7 +25,7 @@ _OURS = ("__init__.py", "errors.py", "types.py", "sandbox")
 
 
 def argv(program: str, *, scratch_bytes: int = 1 << 20, prefixes: Sequence[Path] | None = None) -> list[str]:
-    """What goes in front of the interpreter's own arguments; start it with an empty environment.
+    """What goes in front of the interpreter's own arguments; start it with an environment that tells nothing.
 
     Args:
         program: full path of ``bwrap``.

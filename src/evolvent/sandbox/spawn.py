@@ -191,8 +191,9 @@ class Nursery:
         self._next = 0
         with theirs:
             source = str(Path(__file__).parents[2])
-            # -I, but for the environment, which is empty but for the one value: the order of a set of texts must not
-            # differ from one zygote to the next, or a run that goes on would see other answers.
+            # -I, but for the environment, which holds the one value: the order of a set of texts must not differ from
+            # one zygote to the next, or a run that goes on would see other answers. (Hashes of None, types and
+            # functions follow their addresses all the same.)
             bare = [sys.executable, "-P", "-s", "-S", "-B", "-c", _BOOT]
             own = [*bare, source, json.dumps(settings), str(theirs.fileno())]
             self._process = subprocess.Popen(

@@ -14,6 +14,7 @@ Not here: the other end of the pair (`spawn.py`), what a child does (`worker.py`
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -28,7 +29,7 @@ from typing import Any
 
 from evolvent.sandbox import allowlist, namespaces, seccomp, worker
 
-__all__ = ["PRELOADED", "main"]
+__all__ = ["LATER", "PRELOADED", "main"]
 
 _MAX_MESSAGE = 4096
 # What a small function asks for most. A module that is not here is imported by the child, from the standard library's
@@ -38,12 +39,13 @@ PRELOADED = (
     "io", "itertools", "json", "math", "operator", "re", "string", "struct", "time", "types", "typing", "warnings",
     "weakref",
 )  # fmt: skip
+# Extensions whose own libraries may lie where no child can open them (zlib, OpenSSL). Not every interpreter has them.
+LINKED = ("binascii", "zlib", "_hashlib", "_decimal")
 # `random` and `threading` put themselves in order after each fork besides, which costs more than their locks.
 LATER = (
-    "array", "ast", "base64", "binascii", "calendar", "cmath", "colorsys", "csv", "dataclasses", "decimal", "difflib",
+    "array", "ast", "base64", "calendar", "cmath", "colorsys", "csv", "dataclasses", "decimal", "difflib",
     "fnmatch", "fractions", "graphlib", "hashlib", "html", "inspect", "keyword", "numbers", "pprint", "queue", "random",
     "secrets", "statistics", "textwrap", "threading", "timeit", "traceback", "unicodedata", "urllib.parse", "uuid",
-    "zlib",
 )  # fmt: skip
 
 
@@ -58,6 +60,9 @@ def main() -> None:
     # Where children may open no file, nothing can be imported later.
     for name in PRELOADED if settings["opens"] else PRELOADED + LATER:
         importlib.import_module(name)
+    for name in LINKED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     folders = namespaces.standard_library()
     try:
         births = namespaces.enter(folders) if settings["namespaces"] else None

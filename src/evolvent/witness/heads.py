@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolvent.disk import append_line, write_atomic
+from evolvent.disk import append_line, sync_file, sync_folder, write_atomic
 from evolvent.errors import LedgerCorrupt, StoreError
 from evolvent.ledger import GENESIS, Ledger
 from evolvent.types import Record, canonical_json, sha256_hex
@@ -116,6 +116,7 @@ class HeadLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / HEADS
+        self._lasting = False
 
     def lines(self) -> list[str]:
         """All lines; none when there is no file.
@@ -148,6 +149,17 @@ class HeadLog:
             StoreError: the folder is not there or cannot be written.
         """
         append_line(self.path, signed.line().encode())
+
+    def settle(self) -> None:
+        """Make what lies there last: who wrote it may have been killed before it could. Once is enough.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if not self._lasting and self.path.exists():
+            sync_file(self.path)
+            sync_folder(self.folder)
+        self._lasting = True
 
 
 def event_leaf(chain_hash: str) -> bytes:
@@ -223,6 +235,7 @@ class Notary:
         last, key = log.last(), self._signer.public.text
         if last is not None:
             self._check_last(log, last, head)
+            log.settle()
         size = last.head.size if last else 0
         if size != before.size:  # this log has another head than the snapshot: the long way, once
             leaves = [event_leaf(event.chain_hash) for event in self._ledger.events()][: head.size]
