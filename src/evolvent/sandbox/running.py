@@ -65,15 +65,15 @@ class _Shared:
     def _started(self) -> CodeSandbox:
         if self._sandbox is None or self._owner != os.getpid():  # a forked child has a zygote of its own
             sandbox = CodeSandbox(hidden=self.hidden)
-            if self.judging and self._tier not in ("", sandbox.tier):
-                sandbox.close()
-                raise SandboxError(f"code sandbox: tier changed from {self._tier} to {sandbox.tier} within a run")
             if self.judging and sandbox.tier not in PROMOTING:
                 sandbox.close()
                 raise SandboxError(
                     f"code sandbox: expected a tier that may promote, one of {', '.join(sorted(PROMOTING))}; "
                     f"this machine gives '{sandbox.tier}', see `evolvent doctor`"
                 )
+            if self.judging and self._tier not in ("", sandbox.tier):
+                sandbox.close()
+                raise SandboxError(f"code sandbox: tier changed from {self._tier} to {sandbox.tier} within a run")
             self._sandbox, self._owner, self._tier = sandbox, os.getpid(), sandbox.tier
             atexit.register(self.close)
         return self._sandbox
