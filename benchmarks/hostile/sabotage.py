@@ -242,7 +242,7 @@ class _Secretive:
 
 
 def _listened() -> str:
-    """A worker of ours in the candidate's place: all it is told is handle, scaffold, prompts, a seed, a limit."""
+    """A worker of ours in the candidate's place: all it is told is handle, scaffold, prompts, a seed, a limit, how."""
     judge_bench.IsolatedProcess = _Overheard
     judge_bench.read_artifact = lambda store, name: {"model.safetensors": b"x"}
     task = _Secretive()
@@ -254,7 +254,7 @@ def _listened() -> str:
         )
         bench.score(Candidate(model="0" * 64, scaffold={"kind": "direct"}, genome="1" * 64).plain(), block, 8)
     told = [json.loads(line) for line in _HEARD]
-    known = {"op", "handle", "files", "scaffold", "prompts", "seed", "max_new_tokens"}
+    known = {"op", "handle", "files", "scaffold", "prompts", "seed", "sampled", "max_new_tokens"}
     extra = sorted({key for request in told for key in request} - known)
     if extra or any("right" in line or secret.hex() in line for line in _HEARD):
         return f"the worker is told {', '.join(extra) or 'an answer'}"
