@@ -1,6 +1,6 @@
 """How often the gate errs and what it finds, on simulated outcomes with a known truth.
 
-Arms (goal figures A1 to A9 of the trust document):
+Arms (goal figures, numbered A1 to A9):
 
 - ``null``: a thousand proposals of which none is better, again and again: runs in which any is promoted, beside what
   the rules of published engines would have promoted from 200 items each;

@@ -46,7 +46,7 @@ def stats_and_gate() -> None:
 
 
 def _references(stats: Any) -> None:
-    for wins, losses, e in ((6, 0, 6.302758), (30, 12, 21.952977), (100, 60, 44.771070)):  # TRUST.md section 4
+    for wins, losses, e in ((6, 0, 6.302758), (30, 12, 21.952977), (100, 60, 44.771070)):  # agreed before the code
         assert abs(float(np.exp(stats.grid_log_e(wins, losses))) / e - 1) < 1e-6
     for wins, losses, e in ((0, 0, 1), (6, 0, 18.142857), (7, 0, 31.875)):
         assert abs(float(np.exp(stats.uniform_log_e(wins, losses))) - e) < 1e-5
@@ -64,7 +64,7 @@ def _references(stats: Any) -> None:
                 float(stats.spend_epochs(slot, first)), float(recompute.share(slot, first)), rel_tol=1e-12
             )
     assert math.isclose(float(stats.spend_epochs(101)), float(recompute.share(101, 100)), rel_tol=1e-12)
-    for slot, level in ((1, 2.7e-3), (10, 2.0e-4), (100, 2.1e-5), (1000, 1.9e-6)):  # TRUST.md section 2, two digits
+    for slot, level in ((1, 2.7e-3), (10, 2.0e-4), (100, 2.1e-5), (1000, 1.9e-6)):  # agreed before the code, two digits
         assert abs(0.05 * float(stats.spend_javanmard(slot)) / level - 1) < 0.04
     assert np.isclose(float(stats.spend_javanmard(1)), 0.07720838 * math.log(2), rtol=1e-9)
     assert math.isclose(stats.e_lond_level(0.05, 0.01, 3), 0.05 * 0.01 * 4)

@@ -12,6 +12,7 @@ import random
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,9 @@ def _sql_bounds(verify: Any) -> None:
     assert verify._authorize(sqlite3.SQLITE_PRAGMA, "foreign_keys", None) == sqlite3.SQLITE_OK
 
 
+_OLD, _NEW = ["CREATE TABLE t (a INTEGER)"], ["CREATE TABLE t (b TEXT)"]
+
+
 def _sql_alike(verify: Any) -> None:
     """What is equal where it is equal, and different where it differs, in pairs."""
 
@@ -115,6 +119,12 @@ def _sql_alike(verify: Any) -> None:
         score = verify.verify(before, after, [], text, 3)
         return "correct" if score.correct else str(score.error)
 
+    _columns_and_indexes(said)
+    _rows(said)
+    _by_itself(verify)
+
+
+def _columns_and_indexes(said: Callable[[list[str], list[str], str], str]) -> None:
     users, table = (
         "CREATE TABLE u (id INTEGER PRIMARY KEY, n INTEGER CHECK (n > 0))",
         "CREATE TABLE u (id INTEGER PRIMARY KEY, n INTEGER CHECK (n > 0), m TEXT DEFAULT NULL)",
@@ -144,7 +154,10 @@ def _sql_alike(verify: Any) -> None:
         assert said([users], [users, f"CREATE INDEX i {index}"], f"CREATE UNIQUE INDEX i {index}") == "wrong_index"
         assert said([users], [users, f"CREATE INDEX i {index}"], f"CREATE INDEX j {index}") == "wrong_index"
     assert said([users], [users, "CREATE UNIQUE INDEX i ON u (n)"], "CREATE INDEX i ON u (n)") == "wrong_index"
-    old, new = ["CREATE TABLE t (a INTEGER)"], ["CREATE TABLE t (b TEXT)"]
+
+
+def _rows(said: Callable[[list[str], list[str], str], str]) -> None:
+    old, new = _OLD, _NEW
     made = "CREATE TABLE x (b TEXT); {} DROP TABLE t; ALTER TABLE x RENAME TO t;"
     assert said(old, new, made.format("INSERT INTO x SELECT NULL FROM t;")) == "correct"
     assert said(old, new, made.format("")) == "lost_rows"
@@ -178,7 +191,12 @@ def _sql_alike(verify: Any) -> None:
     added = "ALTER TABLE t ADD COLUMN b TEXT; UPDATE t SET a = "
     assert said(untyped, more, added + "a + 0.0") == "lost_rows"
     assert said(untyped, more, added + "CAST(a AS INTEGER)") == "correct"
-    rows = verify._insert_probes(verify.scratch([*untyped, "CREATE TABLE i (a INTEGER)"]), random.Random(1))
+
+
+def _by_itself(verify: Any) -> None:
+    """Parts of the verifier, asked directly."""
+    old, new = _OLD, _NEW
+    rows = verify._insert_probes(verify.scratch(["CREATE TABLE t (a)", "CREATE TABLE i (a INTEGER)"]), random.Random(1))
     assert len(rows["t"]) == 3
     assert all(type(value) is int for (value,) in rows["t"])
     assert [value % 9 for (value,) in rows["i"]] == [1, 2, 3], "distinct whatever is drawn"

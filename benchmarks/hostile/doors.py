@@ -170,7 +170,6 @@ ATTACKS: tuple[Attack, ...] = (
             (444, "0, 0, 1; 0, 0, 0"),
             (179, "0, 0, 0, 0"),
         ),
-        control=False,
         no_control="even a weakened box must not load modules or restart the machine",
     ),
     probe(
@@ -212,8 +211,7 @@ ATTACKS: tuple[Attack, ...] = (
             )
         ],
         ends=("crashed",),
-        control=False,
         no_control="a box must not dump cores either",
     ),
-    probe("limits raised again", "S18", "hard limits; filter", lambda _: _RAISES, soft=True),
+    probe("limits raised again", "S18", "hard limits; filter", lambda _: _RAISES, box={"soft": True}),
 )

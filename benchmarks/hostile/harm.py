@@ -310,7 +310,7 @@ ATTACKS: tuple[Attack, ...] = (
         ends=("timeout",),
         most=_SLOW,
         limits=_SHORT,
-        outlives=1.2,
+        box={"outlives": 1.2},
     ),
     probe(
         "loops inside of C",
@@ -320,7 +320,7 @@ ATTACKS: tuple[Attack, ...] = (
         ends=("timeout", "memory"),
         most=_SLOW,
         limits=_SHORT,
-        outlives=1.2,
+        box={"outlives": 1.2},
     ),
     probe(
         "asleep for ever",
@@ -330,7 +330,7 @@ ATTACKS: tuple[Attack, ...] = (
         ends=("timeout",),
         most=_SLOW,
         limits=_SHORT,
-        outlives=99.0,
+        box={"outlives": 99.0},
     ),
     probe(
         "orphans and daemons", "S11", "filter: no fork; the namespace ends with its child", _orphans, limits=_THREADS
@@ -341,7 +341,6 @@ ATTACKS: tuple[Attack, ...] = (
         "output goes to the null device; nothing is read from it",
         _noise,
         ends=("timeout",),
-        control=False,
         no_control="nothing to reach: it shows that the judge is not held up",
     ),
     Attack(

@@ -175,7 +175,7 @@ def _places(tree: ast.Module) -> Iterator[tuple[Any, ast.AST | None]]:
     waiting: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)]
     while waiting:
         node, parent = waiting.pop(0)
-        if isinstance(node, ast.JoinedStr | ast.alias | ast.Raise | ast.Assert) and not isinstance(node, ast.Raise):
+        if isinstance(node, ast.JoinedStr | ast.alias | ast.Assert):
             continue
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             continue

@@ -97,9 +97,7 @@ def probe(
     ends: Sequence[str] = (),
     most: int | None = None,
     limits: Limits | None = None,
-    control: bool = True,
-    outlives: float = 0.0,
-    soft: bool = False,
+    box: Json | None = None,
     no_control: str = "",
 ) -> Attack:
     """A class of probes against the sandbox for model-written code.
@@ -112,10 +110,9 @@ def probe(
         ends: statuses of a whole task that count as stopped, where the code cannot live to tell.
         most: attempts, where each is slow.
         limits: other than the sandbox's own.
-        control: whether the box tries it too.
-        outlives: in the box it works if it uses more processor seconds than this; 0 if it can tell by itself.
-        soft: in the box limits may be raised again.
-        no_control: why the box does not try it.
+        box: how it is tried in the box. ``outlives``: it works if it uses more processor seconds than this, where it
+            cannot tell by itself; ``soft``: limits may be raised again.
+        no_control: why the box does not try it; empty if it does.
     """
     MADE.append((name, trust, bodies))
 
@@ -140,10 +137,10 @@ def probe(
         }
         made = list(bodies(counted))
         some = [*made[:: max(1, len(made) // 6)][:7], made[-1]]
-        return [("probe", {"source": source_of(body), "outlives": outlives, "soft": soft}) for body in some]
+        return [("probe", {"source": source_of(body), "outlives": 0.0, "soft": False, **(box or {})}) for body in some]
 
     return Attack(
-        name=name, trust=trust, stops=stops, run=run, control=controls if control else None, no_control=no_control
+        name=name, trust=trust, stops=stops, run=run, control=None if no_control else controls, no_control=no_control
     )
 
 

@@ -290,7 +290,6 @@ ATTACKS: tuple[Attack, ...] = (
         "S2",
         "started with an empty environment; no /proc",
         _environment,
-        control=False,
         no_control="the box starts with an empty environment too",
     ),
     probe(
@@ -298,7 +297,6 @@ ATTACKS: tuple[Attack, ...] = (
         "S3",
         "no /proc; other processes in another namespace",
         _memory,
-        control=False,
         no_control="the box has no /proc either",
     ),
     probe("descriptors that were left open", "S3", "closed before the task is sent", _descriptors),

@@ -160,11 +160,21 @@ def hostile_job(ctx: JobContext) -> dict[str, str]:
     return {"model": ctx.store.put_tree(files, "model", {"parameters": 1})}
 
 
-def test_a_jobs_hostile_output_is_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# Each of the corpus is refused above; here it takes a process that loads the libraries.
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bomb_width", "pickle_as_safetensors"),
+        pytest.param(("overlap", "config_auto_map", "module_beside_the_model"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_jobs_hostile_output_is_its_failure(
+    names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = str(Path(__file__).parent)
     monkeypatch.syspath_prepend(here)
     with JobEngine(Store(tmp_path / "store"), workers=1) as engine:
-        for name in ("bomb_width", "pickle_as_safetensors"):  # each of the corpus is refused above
+        for name in names:
             with pytest.raises(JobFailed) as failed:
                 engine.run(Job(function="test_precheck:hostile_job", params={"name": name}))
             assert failed.value.kind == "model_refused"

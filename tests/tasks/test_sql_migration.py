@@ -244,8 +244,10 @@ def test_nothing_hostile_touches_a_file(tmp_path: Path) -> None:
 @given(st.text(max_size=200) | st.lists(st.sampled_from(" ".join(HOSTILE[n][0][:80] for n in HOSTILE).split())).map(
     " ".join))  # fmt: skip
 def test_no_output_raises(output: str) -> None:
-    verify.verify(USERS, USERS_MAIL, [], output, 1)
-    TASK.feedback("-- from\n" + USERS[0] + ";\n-- to\n" + USERS_MAIL[0] + ";\n-- migration\n", output)
+    found = verify.verify(USERS, USERS_MAIL, [], output, 1)
+    assert found.correct is (found.error is None)
+    told = TASK.feedback("-- from\n" + USERS[0] + ";\n-- to\n" + USERS_MAIL[0] + ";\n-- migration\n", output)
+    assert told is None or told.strip(), "a complaint without words"
 
 
 def test_feedback_is_the_engines_and_knows_no_answer() -> None:
