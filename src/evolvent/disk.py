@@ -86,7 +86,7 @@ def append_line(path: Path, line: bytes) -> None:
     Raises:
         StoreError: the disk is full or cannot be written; at most a part of the line is there, which the next one ends.
     """
-    with _telling(path):
+    with _telling(path, "half a line at its end will be passed over"):
         if new := not path.exists():
             step("create", path)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -163,19 +163,19 @@ def sweep(folder: Path) -> None:
         sync_folder(folder)
 
 
-def store_error(exc: OSError, doing: str) -> StoreError:
-    """What a person is told when the disk refuses."""
+def store_error(exc: OSError, doing: str, left: str = "nothing was half-written") -> StoreError:
+    """What a person is told when the disk refuses; `left` is what it leaves behind."""
     if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return StoreError(f"{doing}: the disk is full; free space and run again, nothing was half-written")
+        return StoreError(f"{doing}: the disk is full; free space and run again, {left}")
     return StoreError(f"{doing}: {exc.strerror or exc}; check that the path exists and may be written")
 
 
 @contextmanager
-def _telling(path: Path) -> Generator[None, None, None]:
+def _telling(path: Path, left: str = "nothing was half-written") -> Generator[None, None, None]:
     try:
         yield
     except OSError as exc:
-        raise store_error(exc, f"writing {path}") from exc
+        raise store_error(exc, f"writing {path}", left) from exc
 
 
 @contextmanager
