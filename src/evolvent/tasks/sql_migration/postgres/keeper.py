@@ -52,7 +52,7 @@ SETTINGS = {
 def main() -> int:
     """Run until standard input ends; the exit code is 0 unless the server did not start or ended by itself."""
     folder, binaries, uid, gid = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    if os.geteuid() == 0:
+    if uid != os.geteuid():
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
@@ -78,7 +78,11 @@ def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        was = os.geteuid()
+        # Without a map we are nobody in there, which is all that the server's programs ask about.
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC)
+        if was == 0 and (os.geteuid() == 0 or not _landlock_version()):
+            raise RuntimeError("root without its powers needs user namespaces and Landlock to keep a server")
     data = folder / "data"
     options = ["-U", "evolvent", "--encoding=UTF8", "--locale=C", "--auth=reject", "--no-sync"]
     made = subprocess.run(

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,14 +42,15 @@ class EmbeddedServer:
     def __init__(self) -> None:
         programs = binaries()
         user, group = os.getuid(), os.getgid()
-        if user == 0:  # the server refuses to run as root, and is right
-            nobody = pwd.getpwnam("nobody")
-            user, group = nobody.pw_uid, nobody.pw_gid
         # Not below TMPDIR: a socket's path must stay under 108 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="evolvent-pg-", dir="/tmp"))
+        if user == 0:  # the server refuses to run as root, and is right
+            nobody = pwd.getpwnam("nobody")
+            with suppress(PermissionError):  # root without its powers, a job's worker: the keeper hides who it is
+                os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+                user, group = nobody.pw_uid, nobody.pw_gid
         if user != os.getuid() and not _open_to_others(programs):
             programs = _copied(programs, self.folder, user, group)
-        os.chown(self.folder, user, group)
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
              str(user), str(group)],
