@@ -158,6 +158,7 @@ HOSTILE: dict[str, tuple[str, set[str], Limits]] = {
         SOON,
     ),
     "every descriptor closed": ("import os\nos.closerange(0, 4096)", {"crashed"}, ROOMY),
+    "every descriptor closed, then work": ("import os\nos.closerange(0, 4096)\nwhile True: pass", {"crashed"}, ROOMY),
     "descriptors spent": ("import os\nwhile True: os.dup(0)", {"ok"}, ROOMY),
     "pipes filled": ("import os\nwhile True: os.pipe()", {"ok"}, ROOMY),
     "a million files": ("for n in range(10**6): open(f'{n}', 'w').close()", {"ok"}, ROOMY),

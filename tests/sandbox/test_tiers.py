@@ -82,18 +82,19 @@ def test_a_host_gets_the_strongest_tier_that_holds(refused: tuple[str, ...], tie
 @pytest.mark.parametrize(
     "lie",
     [
-        "seccomp.install = lambda libc, code: True",
-        "namespaces._build_root = lambda sources: None; landlock.restrict = lambda libc, handle: True",
+        "lock._filter = lambda code: []",
+        "namespaces._build_root = lambda sources: [os.close(handle) for _, handle in sources]; "
+        "lock._world_rules = lambda *known: []",
         "allowlist._ALLOWED['memfd_create'] = seccomp.NUMBERS['memfd_create']",
         "allowlist._FCNTL_ALLOWED = (0, 1, 2, 3, 1030, 1031)",
         "allowlist._FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030)",
         "allowlist._IN_SCRATCH['utimensat'] = (280, 88)",
-        "worker._only_descriptors = lambda request, result, keep: (os.dup2(request, 3), os.dup2(result, 4))",
+        "lock._descriptors = lambda: []",
     ],
     ids="filter root memory-file larger-pipe flags times descriptors".split(),
 )
 def test_a_protection_that_lies_is_found_and_no_weaker_tier_is_tried(lie: str) -> None:
-    boot = f"import os\nfrom evolvent.sandbox import allowlist, landlock, namespaces, seccomp, worker\n{lie}\n"
+    boot = f"import os\nfrom evolvent.sandbox import allowlist, lock, namespaces, seccomp\n{lie}\n"
     patch = (
         "from evolvent.sandbox import spawn\n"
         f"spawn._BOOT = spawn._BOOT.replace('from evolvent.sandbox.z', {boot!r} + 'from evolvent.sandbox.z')"

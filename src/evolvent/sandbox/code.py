@@ -97,13 +97,13 @@ class CodeSandbox:
 
     def _fill(self) -> None:
         while self._nursery is not None and len(self._ready) < self._warm:
-            self._ready.append(self._nursery.order(self._limits.plain()))
+            self._ready.append(self._nursery.order(self._limits.bounds()))
 
     def _take(self, limits: Limits) -> tuple[Nursery, Child]:
         if self._nursery is None:
             self._nursery = self.ground.nursery()
-        wanted = limits.plain()
-        if self._ready and self._ready[0].limits == wanted:
+        wanted = limits.bounds()
+        if self._ready and self._ready[0].bounds == wanted:
             child = self._ready.popleft()
         else:
             child = self._nursery.order(wanted)

@@ -5,7 +5,7 @@ sockets to outside are denied as well.
 
 Source: Documentation/userspace-api/landlock.rst of Linux.
 
-Not here: which folders those are (`isolate.py`, `worker.py`).
+Not here: which folders those are (`isolate.py`, `lock.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from pathlib import Path
 
 from evolvent.sandbox import seccomp
 
-__all__ = ["LIST", "READ", "READ_FILE", "SCRATCH", "handled", "restrict", "ruleset", "version"]
+__all__ = [
+    "ADD", "CREATE", "LIST", "PATH_BENEATH", "READ", "READ_FILE", "RESTRICT", "SCRATCH", "handled", "restrict", "rule",
+    "ruleset", "version",
+]  # fmt: skip
 
 READ = 0b1101  # EXECUTE, READ_FILE, READ_DIR
 READ_FILE = 0b101
@@ -32,16 +35,16 @@ SCRATCH = 0b1100 | 0b10 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14
 _FS_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _NET_TCP, _SCOPES = 0b11, 0b11
 _ABI_NET, _ABI_SCOPE = 4, 6
-_RULE_PATH_BENEATH = 1
+PATH_BENEATH = 1
 # The same numbers on every architecture.
-_CREATE, _ADD, _RESTRICT = (
+CREATE, ADD, RESTRICT = (
     seccomp.NUMBERS[f"landlock_{name}"][0] for name in ("create_ruleset", "add_rule", "restrict_self")
 )
 
 
 def version(libc: ctypes.CDLL) -> int:
     """Version of the kernel's interface; 0 where there is none."""
-    return max(0, libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1))
+    return max(0, libc.syscall(CREATE, None, ctypes.c_size_t(0), 1))
 
 
 @functools.cache
@@ -66,7 +69,7 @@ def ruleset(libc: ctypes.CDLL, rules: Iterable[tuple[str | Path, int]]) -> int |
     if known is None:
         return None
     rights, attributes = known
-    handle = libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
+    handle = libc.syscall(CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
     if handle < 0:
         return None
     for path, access in rules:
@@ -74,9 +77,14 @@ def ruleset(libc: ctypes.CDLL, rules: Iterable[tuple[str | Path, int]]) -> int |
     return handle
 
 
+def rule(access: int, beneath: int) -> bytes:
+    """What allows `access` beneath the folder of a descriptor."""
+    return struct.pack("=Qi", access, beneath)
+
+
 def restrict(libc: ctypes.CDLL, handle: int) -> bool:
     """Bind the calling thread, and what it starts, to the rules for good: True once they hold."""
-    return libc.syscall(_RESTRICT, handle, 0) == 0
+    return libc.syscall(RESTRICT, handle, 0) == 0
 
 
 def _allow_beneath(libc: ctypes.CDLL, handle: int, path: str | Path, access: int) -> None:
@@ -85,7 +93,6 @@ def _allow_beneath(libc: ctypes.CDLL, handle: int, path: str | Path, access: int
     except OSError:
         return  # not on this machine, so nothing to allow
     try:
-        rule = struct.pack("=Qi", access, beneath)
-        libc.syscall(_ADD, handle, _RULE_PATH_BENEATH, rule, 0)
+        libc.syscall(ADD, handle, PATH_BENEATH, rule(access, beneath), 0)
     finally:
         os.close(beneath)

@@ -2,9 +2,9 @@
 
 The zygote moves once, before it has read anything: own user, process, mount, network, IPC and host name namespaces. Its
 root becomes a small file system in memory that holds the standard library, read only, and an empty ``/tmp``; no
-``/proc``, no ``/dev``, no ``/etc``. Each child then gets the same six again for itself, as process 1 of its own, with a
-fresh ``/tmp`` of limited size and number of files. What it leaves behind, process or file, the kernel takes away with
-it.
+``/proc``, no ``/dev``, no ``/etc``. Each child then gets all but the network's again for itself, as process 1 of its
+own, with a fresh ``/tmp`` of limited size and number of files (`lock.py`). What it leaves behind, process or file, the
+kernel takes away with it.
 
 Follows what bubblewrap does (github.com/containers/bubblewrap), less what a Python function does not need.
 
@@ -23,7 +23,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FOREIGN", "NOBODY", "SCRATCH", "Births", "enter", "out_of_the_way", "own_world", "standard_library"]
+__all__ = [
+    "CHILD", "FOREIGN", "NOBODY", "SCRATCH", "Births", "enter", "mount_arguments", "out_of_the_way", "scratch_flags",
+    "standard_library",
+]  # fmt: skip
 
 NOBODY = 65534
 SCRATCH = "/tmp"
@@ -31,10 +34,10 @@ SCRATCH = "/tmp"
 _NEW_NS, _NEW_UTS, _NEW_IPC, _NEW_USER, _NEW_PID, _NEW_NET = (
     0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000,
 )  # fmt: skip
-_CHILD = _NEW_USER | _NEW_NS | _NEW_IPC | _NEW_UTS
+CHILD = _NEW_USER | _NEW_NS | _NEW_IPC | _NEW_UTS
 # A network namespace costs as much as all the others, so the children of one zygote share its own, in which there is
 # nothing: not even the loopback is up, and who may not open sockets leaves nothing in it.
-_WORLD = _CHILD | _NEW_NET
+_WORLD = CHILD | _NEW_NET
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = (
     1, 2, 4, 8, 32, 4096, 16384, 1 << 18,
 )  # fmt: skip
@@ -56,7 +59,7 @@ class Births(NamedTuple):
 
     Attributes:
         own: its own process namespace, to come back to after each birth.
-        proc: a ``/proc`` outside of the world, through which a child writes its user map; the child closes it at once.
+        proc: a ``/proc`` outside of the world, through which a child writes its user map and which it then closes.
     """
 
     own: int
@@ -127,25 +130,14 @@ def out_of_the_way(fd: int) -> int:
     return high
 
 
-def own_world(births: Births, scratch_bytes: int, max_files: int) -> None:
-    """In a newborn child: namespaces of its own and a fresh scratch folder, in which it then stands.
+def scratch_flags(scratch_bytes: int) -> int:
+    """How a child's scratch folder is mounted."""
+    return _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if scratch_bytes else _MS_RDONLY)
 
-    Args:
-        births: of the zygote.
-        scratch_bytes: room in the scratch folder.
-        max_files: files and folders that fit in it.
 
-    Raises:
-        OSError: the kernel refuses a step.
-    """
-    uid, gid = os.geteuid(), os.getegid()
-    _check(libc.unshare(_CHILD), "the child's namespaces")
-    for name, inner in (("uid_map", uid), ("gid_map", gid)):
-        _write(f"self/{name}", f"{inner} {inner} 1", births.proc)
-    options = f"size={max(scratch_bytes, 4096)},nr_inodes={max_files},mode=700"
-    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if scratch_bytes else _MS_RDONLY)
-    _mount("scratch", SCRATCH, "tmpfs", flags, options)
-    os.chdir(SCRATCH)
+def mount_arguments(source: str, target: str, kind: str, flags: int, options: str) -> tuple[object, ...]:
+    """Arguments of the C library's ``mount``."""
+    return (source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
 
 
 def _map_by_helper(root: bool) -> None:
@@ -218,12 +210,12 @@ def _read_only(target: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
-    code = libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    code = libc.mount(*mount_arguments(source, target, kind, flags, options))
     _check(code, f"mount of {kind or 'a folder'} on {target}")
 
 
-def _write(path: str, text: str, folder: int | None = None) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+def _write(path: str, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(handle, text.encode())
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 from evolvent.errors import SandboxError
 from evolvent.sandbox import plain
 from evolvent.sandbox.frames import parse_object, write_json
+from evolvent.sandbox.orders import Bounds
 from evolvent.sandbox.spawn import Child, End, Nursery, Reading
 from evolvent.sandbox.worker import EXIT_MEMORY
 from evolvent.types import Json
@@ -55,9 +56,9 @@ class Limits:
             if value < (0 if name == "scratch_bytes" else 1e-9):
                 raise ValueError(f"Limits: {name}: expected more than 0, got {value}")
 
-    def plain(self) -> dict[str, int]:
-        """What a child must know; it has no say in `wall_s`."""
-        return {name: value for name, value in asdict(self).items() if name != "wall_s"}
+    def bounds(self) -> Bounds:
+        """What a child must know."""
+        return Bounds(self.cpu_s, self.memory_bytes, self.output_bytes, self.scratch_bytes, self.num_tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,10 @@ def _tell(reading: Reading, end: End, limits: Limits, num_calls: int) -> _Told:
         return *by_us[reading.verdict], ()
     if end.exit == -signal.SIGKILL:
         # Nothing inside may send signals. The kernel kills by its own count of ticks, which strays from the time that
-        # it reports on a busy machine; what runs out of the machine's memory ends here too.
+        # it reports on a busy machine. A child that closed its own end of the pipe was killed by us, and may have been
+        # about to end by itself; what runs out of the machine's memory is killed early too.
+        if end.cpu_s < limits.cpu_s / 2:
+            return "crashed", f"killed without an answer (used {end.cpu_s:.2f} s of processor time)", ()
         return "timeout", f"killed at its limit of {limits.cpu_s} s of processor time (used {end.cpu_s:.2f})", ()
     if end.exit == EXIT_MEMORY:
         return "memory", f"more than {limits.memory_bytes} bytes", ()

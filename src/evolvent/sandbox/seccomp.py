@@ -29,7 +29,6 @@ __all__ = [
     "install",
     "load",
     "machine",
-    "prepared",
     "prologue",
     "step",
 ]
@@ -142,18 +141,21 @@ def prologue(column: int) -> list[bytes]:
 
 def install(libc: ctypes.CDLL, code: bytes) -> bool:
     """Put a filter on all threads of this process, for good: True once it holds."""
-    number, program, _ = prepared(code)
-    return libc.syscall(number, _SET_MODE_FILTER, _FLAG_TSYNC, program) == 0
+    return libc.syscall(*arguments(code)) == 0
+
+
+def arguments(code: bytes) -> tuple[int, int, int, bytes]:
+    """Of the system call that puts a filter on all threads; it gives 0 once the filter holds."""
+    column = machine()
+    assert column is not None, "a filter was built for a machine that has none"
+    program = struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(_buffer(code)))
+    return NUMBERS["seccomp"][column], _SET_MODE_FILTER, _FLAG_TSYNC, program
 
 
 @functools.cache
-def prepared(code: bytes) -> tuple[int, bytes, object]:
-    """Number of the call, the filter's ``sock_fprog``, and the buffer that this points to. Kept for a child to find."""
-    column = machine()
-    assert column is not None, "a filter was built for a machine that has none"
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
-    return NUMBERS["seccomp"][column], program, buffer
+def _buffer(code: bytes) -> ctypes.Array[ctypes.c_char]:
+    """The filter at a place that the kernel can be told, kept as long as the process."""
+    return ctypes.create_string_buffer(code, len(code))
 
 
 def _when(number: int, condition: list[bytes], refuse: int) -> list[bytes]:

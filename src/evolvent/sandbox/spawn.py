@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from evolvent.errors import SandboxError
+from evolvent.sandbox import orders
 from evolvent.sandbox.frames import parse_object
+from evolvent.sandbox.orders import Bounds
 from evolvent.sandbox.worker import LOCKED_WELL
 
 __all__ = ["Child", "End", "Nursery", "Reading"]
@@ -76,9 +79,9 @@ class End:
 class Child:
     """One child, from its order to its end."""
 
-    def __init__(self, number: int, limits: Mapping[str, int], request: int, result: int) -> None:
+    def __init__(self, number: int, bounds: Bounds, request: int, result: int) -> None:
         self.number = number
-        self.limits = limits
+        self.bounds = bounds
         self._request: int | None = request
         self._result = result
 
@@ -218,7 +221,7 @@ class Nursery:
         """The process that was started; the zygote itself or one that stands by it."""
         return self._process.pid
 
-    def order(self, limits: Mapping[str, int]) -> Child:
+    def order(self, bounds: Bounds) -> Child:
         """Order one more child; it locks itself in while we do something else.
 
         Raises:
@@ -227,10 +230,9 @@ class Nursery:
         self._next += 1
         request_out, request_in = os.pipe()
         result_out, result_in = os.pipe()
-        child = Child(self._next, limits, request_in, result_out)
+        child = Child(self._next, bounds, request_in, result_out)
         try:
-            message = json.dumps({"do": "bear", "child": self._next, "limits": dict(limits)}).encode()
-            socket.send_fds(self._control, [message], [request_out, result_in])
+            socket.send_fds(self._control, [orders.bear(self._next, bounds)], [request_out, result_in])
         except OSError as exc:
             child.close()
             raise SandboxError(f"sandbox zygote: is gone: {exc}") from exc
@@ -247,13 +249,17 @@ class Nursery:
         """
         child.close()
         try:
-            self._control.send(json.dumps({"do": "end", "child": child.number}).encode())
+            self._control.send(orders.end(child.number))
         except OSError as exc:
             raise SandboxError(f"sandbox zygote: is gone: {exc}") from exc
-        reply = self._receive(_END_S)
-        if reply.get("child") != child.number or reply.get("exit") is None:
+        answer = self._receive(_END_S)
+        try:
+            number, code, cpu_s = orders.read_ended(answer)
+        except struct.error:
+            raise SandboxError(f"sandbox zygote: expected how a child ended, got {answer[:40]!r}") from None
+        if number != child.number or code == orders.NEVER_BORN:
             raise SandboxError(f"sandbox zygote: child {child.number} was never born; the machine is out of processes?")
-        return End(reply["exit"], reply["cpu_s"])
+        return End(code, cpu_s)
 
     def __enter__(self) -> Self:
         return self
@@ -274,15 +280,15 @@ class Nursery:
         if self._process.stderr is not None:
             self._process.stderr.close()
 
-    def _receive(self, timeout_s: float) -> dict[str, Any]:
+    def _receive(self, timeout_s: float) -> bytes:
         self._control.settimeout(timeout_s)
         try:
-            message = self._control.recv(_MAX_REPLY_BYTES)
+            answer = self._control.recv(_MAX_REPLY_BYTES)
         except OSError as exc:
             raise SandboxError(f"sandbox zygote: no answer: {exc}") from exc
-        if not message:
+        if not answer:
             raise SandboxError("sandbox zygote: ended")
-        return parse_object(message)
+        return answer
 
     def _last_words(self) -> str:
         self._process.kill()

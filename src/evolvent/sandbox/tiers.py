@@ -133,7 +133,7 @@ def _proven(ground: Ground, hidden: Sequence[Path]) -> Nursery:
 
 
 def _prove(ground: Ground, nursery: Nursery, hidden: Sequence[Path]) -> None:
-    child = nursery.order(_LIMITS.plain())
+    child = nursery.order(_LIMITS.bounds())
     held = frozenset(child.wait_locked())
     if missing := ground.plan.needs - held:
         nursery.end(child)

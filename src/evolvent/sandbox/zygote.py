@@ -3,13 +3,13 @@
 It starts as ``python -P -s -S`` in an environment that holds nothing but a fixed hash seed, imports what children need,
 moves into a world of its own where the kernel gives one, and then does three things: fork a child that locks itself in,
 end a child, report how it ended.
-It is told numbers and handed the two pipe ends that a child needs; tasks and answers never pass through it, so no child
-can find in its memory what another one was asked.
+It is told numbers (`orders.py`) and handed the two pipe ends that a child needs; tasks and answers never pass through
+it, so no child can find in its memory what another one was asked.
 
 Its one connection is an unnamed pair of sockets to the process that started it, which a child closes before it does
 anything else. When that pair closes, it goes, and the children with it.
 
-Not here: the other end of the pair (`spawn.py`), what a child does (`worker.py`).
+Not here: the other end of the pair (`spawn.py`), what binds a child (`lock.py`) and what it does (`worker.py`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evolvent.sandbox import allowlist, namespaces, seccomp, worker
+from evolvent.sandbox import allowlist, namespaces, orders, seccomp, worker
+from evolvent.sandbox.lock import REQUEST, RESULT, Lock
 
 __all__ = ["LATER", "PRELOADED", "main"]
 
-_MAX_MESSAGE = 4096
+_MAX_ORDER = 4096
 # What a small function asks for most. A module that is not here is imported by the child, from the standard library's
 # folder; one that is costs every child its part of the fork.
 PRELOADED = (
@@ -52,7 +53,7 @@ LATER = (
 def main() -> None:
     """Serve until the other end of the pair closes. Argument 2 is the settings as JSON, 3 the pair's descriptor."""
     settings = json.loads(sys.argv[2])
-    control = socket.socket(fileno=int(sys.argv[3]))
+    control = socket.socket(fileno=namespaces.out_of_the_way(int(sys.argv[3])))
     # Only the standard library from here on; our own modules are loaded.
     sys.path[:] = [entry for entry in sys.path if entry != sys.argv[1]]
     sys.argv[:] = sys.orig_argv[:] = [""]
@@ -63,72 +64,71 @@ def main() -> None:
     for name in LINKED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    worker.rehearse()
     folders = namespaces.standard_library()
     try:
         births = namespaces.enter(folders) if settings["namespaces"] else None
     except OSError as exc:
         sys.exit(exc.strerror)
-    leash = worker.Leash(births, folders, _filters(settings, births))
+    lock = Lock(births, folders, _filters(settings, births))
     if births is None:
         _become_nobody(folders)
     gc.collect()
     gc.disable()
     gc.freeze()  # pages of what is shared stay shared
-    control.send(json.dumps({"ready": os.getpid()}).encode())
-    Zygote(control, leash).serve()
+    control.send(orders.READY)
+    Zygote(control, births, lock).serve()
 
 
 class Zygote:
     """Children by the number that the other side gave them."""
 
-    def __init__(self, control: socket.socket, leash: worker.Leash) -> None:
+    def __init__(self, control: socket.socket, births: namespaces.Births | None, lock: Lock) -> None:
         self._control = control
-        self._leash = leash
+        self._fork = births.fork if births else os.fork
+        self._lock = lock
+        self._hello = worker.framed({worker.LOCKED_WELL: lock.holds})
         self._children: dict[int, int] = {}
 
     def serve(self) -> None:
         """Do as told until the pair closes."""
         while True:
-            message, descriptors, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 2)
-            if not message:
+            order, descriptors, _, _ = socket.recv_fds(self._control, _MAX_ORDER, 2)
+            if not order:
                 for child in tuple(self._children):
                     self._end(child)
                 return
-            order = json.loads(message)
-            if order["do"] == "bear":
-                self._bear(order["child"], order["limits"], descriptors)
+            if order[0] == orders.BEAR:
+                self._bear(order, descriptors)
             else:
-                self._control.send(json.dumps(self._end(order["child"])).encode())
+                self._control.send(self._end(orders.number_of(order)))
 
-    def _bear(self, child: int, limits: Mapping[str, int], descriptors: list[int]) -> None:
-        request, result = descriptors
-        parent = os.getpid()
-        births = self._leash.births
+    def _bear(self, order: bytes, descriptors: list[int]) -> None:
+        if descriptors != [REQUEST, RESULT]:
+            sys.exit(f"descriptors of an order: expected the lowest that are free, got {descriptors}")
+        bounds = orders.read_bear(order)
+        steps = self._lock.steps(bounds)
         try:
-            pid = births.fork() if births else os.fork()
+            pid = self._fork()
             if pid == 0:
-                worker.live(self._leash, limits, request, result, parent)
-            self._children[child] = pid
+                worker.live(steps, self._hello, bounds.output_bytes)
+            self._children[orders.number_of(order)] = pid
         except OSError:
             pass  # the other side reads the end of a pipe that nobody holds
         finally:
-            os.close(request)
-            os.close(result)
+            os.close(REQUEST)
+            os.close(RESULT)
 
-    def _end(self, child: int) -> dict[str, Any]:
-        pid = self._children.pop(child, None)
+    def _end(self, number: int) -> bytes:
+        pid = self._children.pop(number, None)
         if pid is None:
-            return {"child": child, "exit": None}
+            return orders.ended(number, orders.NEVER_BORN, 0.0)
         try:
             os.kill(pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
         except ProcessLookupError:
             pass
         _, status, usage = os.wait4(pid, 0)
-        return {
-            "child": child,
-            "exit": os.waitstatus_to_exitcode(status),
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-        }
+        return orders.ended(number, os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime)
 
 
 def _become_nobody(folders: Sequence[Path]) -> None:
