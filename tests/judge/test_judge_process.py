@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -255,6 +256,30 @@ def test_one_worker_and_two_find_the_same_outcomes(world: World) -> None:
             found.append((twin.isolation, list(twin.score(version, block, 8)), twin.tokens))
     assert found[0] == found[1]
     assert len(found[0][1]) == 21
+
+
+class Alone(Numbers):
+    """Notes whether two are at work in it at once."""
+
+    def __init__(self) -> None:
+        self.asked, self.inside, self.company = 0, 0, 0
+
+    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
+        self.inside += 1
+        time.sleep(0.002)
+        self.company += self.inside > 1
+        self.inside -= 1
+        self.asked += 1
+        return Score(correct=True)
+
+
+def test_two_workers_halves_never_meet_in_the_task(world: World) -> None:
+    task, version = Alone(), world.version(60, 60)
+    block = ItemSource(bytes(32), task).draw(candidate="c", slot="1", skill="single", split="gate", index=0, count=120)
+    benches = [Bench(task, world.store, [sys.executable, str(HERE / "toy_worker.py")]) for _ in range(2)]
+    with benches[0], TwinBench(*benches) as twin:
+        assert len(twin.score(version, block, 8)) == 120
+    assert (task.asked, task.company) == (120, 0)
 
 
 def test_items_follow_from_secret_and_key_alone() -> None:

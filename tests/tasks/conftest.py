@@ -11,8 +11,8 @@ import pytest
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Any]:
     """The process's own engine, which the task uses too."""
-    from evolvent.tasks.sql_migration.postgres.engine import shared_engine
+    from evolvent.tasks.sql_migration.postgres.engine import own_engine, shared_engine
 
     yield shared_engine()
     shared_engine().close()
-    shared_engine.cache_clear()
+    own_engine.cache_clear()

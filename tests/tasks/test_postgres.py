@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from evolvent.tasks.sql_migration import AXES, dialect, generate
 from evolvent.tasks.sql_migration.postgres import SqlMigrationPostgres, probes, statements, verify
 from evolvent.tasks.sql_migration.postgres.engine import PostgresEngine
 from evolvent.tasks.sql_migration.postgres.reference import reference
+from evolvent.tasks.sql_migration.postgres.session import SqlError
 
 TASK = SqlMigrationPostgres()
 CELLS = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
@@ -274,6 +277,32 @@ def test_enumerations_are_compared_by_their_words(engine: PostgresEngine) -> Non
 )
 def test_scripts_are_cut_by_the_servers_rules(script: str, pieces: list[str]) -> None:
     assert statements.split(script) == pieces
+
+
+def test_threads_that_verify_at_once_find_what_one_finds(engine: PostgresEngine) -> None:
+    problems = TASK.generate("multi", random.Random(8), 24)
+    asked = [(p, reference(p) if i % 2 else RIGHT, i) for i, p in enumerate(problems)]
+    alone = [TASK.verify(*one) for one in asked]
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        assert list(threads.map(lambda one: TASK.verify(*one), asked)) == alone
+    assert [score.correct for score in alone] == [i % 2 == 1 for i in range(24)]
+
+
+def test_a_savepoint_goes_back_to_where_it_began(engine: PostgresEngine) -> None:
+    session = engine.session()
+
+    def fails_twice() -> None:
+        with session.savepoint():
+            session.run("INSERT INTO t VALUES (1)")
+            with contextlib.suppress(SqlError), session.savepoint():
+                session.run("INSERT INTO t VALUES ('no number')")
+            session.run("INSERT INTO missing VALUES (1)")
+
+    with session.rolled_back():
+        session.run("CREATE TABLE t (x int)")
+        with pytest.raises(SqlError, match="missing"):
+            fails_twice()
+        assert session.run("SELECT count(*) FROM t") == [("0",)]
 
 
 def verified(ctx: JobContext) -> dict[str, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import random
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ __all__ = ["Bench", "Block", "ItemSource", "TwinBench", "Verifier"]
 _T = TypeVar("_T")
 _MAX_ANSWER_BYTES = 64 << 20
 _START_TIMEOUT_S = 180.0
+_ASKING = threading.Lock()  # a task is asked by one thread at a time: nobody promises that theirs takes more
 
 
 class Verifier(Protocol):
@@ -257,7 +259,8 @@ class Bench:
 
     def _solves(self, problem: Problem, output: str, probe_seed: int) -> bool:
         try:
-            return self._task.verify(problem, output, probe_seed).correct is True
+            with _ASKING:
+                return self._task.verify(problem, output, probe_seed).correct is True
         except SandboxError:
             raise  # nothing was found out about the output, so nothing may be concluded
         except Exception as exc:  # hostile output must not fell the judge

@@ -91,7 +91,10 @@ class Task(Protocol):
         ...
 
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
-        """Score one output; never raises for any output text. `probe_seed` draws hidden probes."""
+        """Score one output; never raises for any output text. `probe_seed` draws hidden probes.
+
+        The judge asks one at a time, from either of two threads.
+        """
         ...
 
     def feedback(self, prompt: str, output: str) -> str | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -89,12 +90,16 @@ class PostgresEngine:
     Args:
         url: of a superuser on a server that holds nothing else; an embedded server by default.
 
+    Attributes:
+        alone: held by whoever works in the batch's database, since all of a process's threads share its one session.
+
     Raises:
         UsageError: the extra is not installed, or the URL cannot be used.
         SandboxError: the embedded server did not start.
     """
 
     def __init__(self, url: str | None = None) -> None:
+        self.alone = threading.RLock()
         self._server = None if url else EmbeddedServer()
         self._url = url or self._server.url()  # type: ignore[union-attr] - one of the two is there
         mark = secrets.token_hex(6)
@@ -218,10 +223,19 @@ def _array(names: Sequence[str]) -> sql.Composed:
     return sql.SQL("ARRAY[{}]").format(sql.SQL(", ").join(map(sql.Literal, names)))
 
 
-@cache
+_MAKING = threading.Lock()
+
+
 def shared_engine() -> PostgresEngine:
     """The process's own engine, made when first needed: on the server of ``EVOLVENT_POSTGRES_URL``, or an embedded one.
 
     An embedded server ends with the process, however that ends.
     """
+    with _MAKING:
+        return own_engine()
+
+
+@cache
+def own_engine() -> PostgresEngine:
+    """What `shared_engine` makes, once."""
     return PostgresEngine(os.environ.get(URL_VARIABLE) or None)

@@ -256,5 +256,7 @@ class PostgresHistory(History, SqlMigrationPostgres):
 
     def names(self, statements: Sequence[str]) -> tuple[set[str], set[str]]:
         """Names of a schema's tables and of its columns, as the engine keeps them."""
-        tables = verify.built(shared_engine().session(), statements).tables
+        engine = shared_engine()
+        with engine.alone:
+            tables = verify.built(engine.session(), statements).tables
         return set(tables), {column.name for table in tables.values() for column in table.columns}

@@ -88,6 +88,7 @@ class Session:
             yield
         except SqlError:
             self.run("ROLLBACK TO SAVEPOINT s")
+            self.run("RELEASE SAVEPOINT s")  # or one around it would go back to here only
             raise
         self.run("RELEASE SAVEPOINT s")
 

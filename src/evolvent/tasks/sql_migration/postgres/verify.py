@@ -71,25 +71,27 @@ def verify(
     if len(output) > statements.MAX_OUTPUT_CHARS:
         return Score(correct=False, error="limit")
     for limit in STATEMENT_S:
-        try:
-            return _verify(engine.session(), (before, after, renames), output, probe_seed, limit)
-        except LostServerError:
-            engine.discard()  # spoiled by this output, or by an earlier one
-        except _TooSlow:
-            pass
+        with engine.alone:
+            try:
+                return _verify(engine.session(), (before, after, renames), output, probe_seed, limit)
+            except LostServerError:
+                engine.discard()  # spoiled by this output, or by an earlier one
+            except _TooSlow:
+                pass
     return Score(correct=False, error="limit")
 
 
 def well_posed(engine: PostgresEngine, before: Sequence[str], after: Sequence[str]) -> bool:
     """The server accepts both schemas, and they differ."""
-    try:
-        session = engine.session()
-        return built(session, before).difference(built(session, after)) is not None
-    except SqlError:
-        return False
-    except LostServerError:
-        engine.discard()
-        return False
+    with engine.alone:
+        try:
+            session = engine.session()
+            return built(session, before).difference(built(session, after)) is not None
+        except SqlError:
+            return False
+        except LostServerError:
+            engine.discard()
+            return False
 
 
 def _verify(
