@@ -124,6 +124,7 @@ class JobEngine:
         threads: int = 1,
         timeout_s: float = 3600.0,
         on_report: Callable[[Job, dict[str, Any]], None] | None = None,
+        task: str = "",
     ) -> None:
         """Start no worker yet: the first job that is not cached does.
 
@@ -133,11 +134,12 @@ class JobEngine:
             threads: threads that each worker computes with; the same number gives the same sums.
             timeout_s: wall seconds after which a job is killed.
             on_report: gets a job's progress, one call at a time, from a thread of the engine.
+            task: each worker prepares for it (`tasks.prepare`) before it gives up root's powers.
         """
         if workers < 1 or threads < 1 or timeout_s <= 0:
             raise UsageError(f"jobs: expected workers, threads, timeout_s > 0, got {workers}, {threads}, {timeout_s}")
         self.store, self.timeout_s = store, timeout_s
-        self._threads, self._on_report = threads, on_report
+        self._threads, self._on_report, self._task = threads, on_report, task
         self._lock, self._report_lock = threading.Lock(), threading.Lock()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -260,7 +262,7 @@ class JobEngine:
                 raise JobFailed("died", "the job engine was closed")
             if self._idle:
                 return self._idle.pop()
-            worker = _Worker(self.store.root, self._threads)
+            worker = _Worker(self.store.root, self._threads, self._task)
             self._all.add(worker)
             return worker
 
@@ -277,14 +279,14 @@ class _NeverBeganError(Exception):
 class _Worker:
     """The parent's end of one worker process."""
 
-    def __init__(self, root: Path, threads: int) -> None:
+    def __init__(self, root: Path, threads: int, task: str) -> None:
         self._conn, theirs = Pipe()
         self._noise = tempfile.TemporaryFile()  # read when the worker dies
         self._kill_lock = threading.Lock()
         command = "import sys; from evolvent.jobs import work; work(*sys.argv[1:])"
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", command, str(theirs.fileno()), str(os.getpid()), str(root)],
+                [sys.executable, "-c", command, str(theirs.fileno()), str(os.getpid()), str(root), task],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._noise,
@@ -346,13 +348,14 @@ def _environment(threads: int) -> dict[str, str]:
     return env
 
 
-def work(descriptor: str, parent: str, root: str) -> None:
+def work(descriptor: str, parent: str, root: str, task: str) -> None:
     """Run jobs until the parent is gone: the worker process's whole life.
 
     Args:
         descriptor: number of the open socket to the parent.
         parent: the parent's process id.
         root: the store's folder.
+        task: what it prepares for; may be empty.
     """
     die_with(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -361,6 +364,8 @@ def work(descriptor: str, parent: str, root: str) -> None:
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(conn, jobs), daemon=True).start()
     store = Store(Path(root))
+    if task:
+        resolve("evolvent.tasks:prepare")(task)
     drop_capabilities(Path(root))  # so that root's workers cannot read a folder that the judge's user keeps to itself
     while True:
         job = json.loads(jobs.get())

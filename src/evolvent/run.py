@@ -202,6 +202,7 @@ class Run:
             workers=settings.workers,
             threads=settings.threads,
             on_report=lambda *_: None,
+            task=settings.task,
         )
         try:
             with ledger, engine, judge:

@@ -159,6 +159,11 @@ HOSTILE: dict[str, tuple[str, set[str], Limits]] = {
     ),
     "every descriptor closed": ("import os\nos.closerange(0, 4096)", {"crashed"}, ROOMY),
     "every descriptor closed, then work": ("import os\nos.closerange(0, 4096)\nwhile True: pass", {"crashed"}, ROOMY),
+    "every descriptor closed late": (
+        "import os, time\nwhile time.process_time() < 1.2: pass\nos.closerange(0, 4096)\nwhile True: pass",
+        {"crashed"},
+        Limits(cpu_s=2, wall_s=60),
+    ),
     "descriptors spent": ("import os\nwhile True: os.dup(0)", {"ok"}, ROOMY),
     "pipes filled": ("import os\nwhile True: os.pipe()", {"ok"}, ROOMY),
     "a million files": ("for n in range(10**6): open(f'{n}', 'w').close()", {"ok"}, ROOMY),

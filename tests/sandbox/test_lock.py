@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
 from evolvent.errors import SandboxError
@@ -24,36 +27,103 @@ lock.Lock.steps = spoiled
 """
 KERNEL = {"namespaces": False, "seccomp": True, "opens": True}
 OWN_WORLD = {**KERNEL, "namespaces": True}
+BOTH = pytest.mark.parametrize("settings", [KERNEL, OWN_WORLD], ids=["kernel", "namespaces"])
+# Each purpose that a list has, besides closing what was open for the others.
+SHARED = ["session", "error output", "descriptors", "death with its parent", "dumpable", "limits", "no new privileges",
+          "capabilities", "files", "root folder", "system calls"]  # fmt: skip
+OWN = [*SHARED, "namespaces", "user map", "scratch folder", "way to the user map"]
+
+
+def nursery(settings: dict[str, bool]) -> Nursery:
+    """A zygote; only a kernel that gives no namespaces excuses that there is none."""
+    try:
+        return Nursery(settings)
+    except SandboxError as exc:
+        if not settings["namespaces"] or "namespace" not in str(exc):
+            raise
+        pytest.skip(str(exc))
 
 
 def first_words(settings: dict[str, bool], change: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a child says when its list is changed."""
     before = "from evolvent.sandbox.z"
     monkeypatch.setattr(spawn, "_BOOT", spawn._BOOT.replace(before, SPOILED.format(change=change) + before))
-    try:
-        nursery = Nursery(settings)
-    except SandboxError as exc:
-        pytest.skip(str(exc))
-    with nursery:
-        child = nursery.order(BOUNDS)
+    with nursery(settings) as made:
+        child = made.order(BOUNDS)
         try:
             return child.wait_locked()
         finally:
-            nursery.end(child)
+            made.end(child)
 
 
-@pytest.mark.parametrize("settings", [KERNEL, OWN_WORLD], ids=["kernel", "namespaces"])
+def youngest(pid: int) -> psutil.Process:
+    """The last in the line of children of a process: the child that waits for its task."""
+    process = psutil.Process(pid)
+    while below := process.children():
+        process = below[-1]
+    return process
+
+
+@BOTH
+def test_a_child_that_waits_is_bound_as_seen_from_outside(settings: dict[str, bool]) -> None:
+    limits = Limits(cpu_s=2, memory_bytes=300 << 20, scratch_bytes=1 << 20, num_tasks=3)
+    with nursery(settings) as made:
+        child = made.order(limits.bounds())
+        held = child.wait_locked()
+        seen = youngest(made.pid)
+        place = Path(f"/proc/{seen.pid}")
+        told = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines())
+        granted = {line[:26].strip(): line[26:].split()[:2] for line in (place / "limits").read_text().splitlines()}
+        spaces = {name for name in ("mnt", "user", "net", "ipc", "uts", "pid") if not same_namespace(place, name)}
+        descriptors = sorted(int(path.name) for path in (place / "fd").iterdir())
+        here, session = (place / "cwd").readlink(), os.getsid(seen.pid)
+        made.end(child)
+    assert set(held) == {"limits", "landlock", "seccomp", *(["namespaces"] if settings["namespaces"] else [])}
+    assert {told[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert (told["NoNewPrivs"], told["Seccomp"].strip()) == ("1", "2")
+    assert os.getuid() or not settings["namespaces"] or set(told["Uid"].split()) == {"65534"}, "root's are nobody"
+    assert descriptors == [0, 1, 2, 3, 4]
+    assert session == seen.pid
+    assert spaces == ({"mnt", "user", "net", "ipc", "uts", "pid"} if settings["namespaces"] else set())
+    assert here == Path("/tmp" if settings["namespaces"] else "/")
+    wanted = {"Max cpu time": 2, "Max address space": 300 << 20, "Max core file size": 0, "Max locked memory": 0,
+              "Max open files": 64, "Max file size": 1 << 20 if settings["namespaces"] else 0}  # fmt: skip
+    wanted |= {"Max processes": 3} if settings["namespaces"] else {}
+    assert {name: granted[name] for name in wanted} == {name: [str(n), str(n)] for name, n in wanted.items()}
+
+
+def same_namespace(place: Path, name: str) -> bool:
+    """Whether a process shares a namespace with us."""
+    return (place / "ns" / name).readlink() == (Path("/proc/self/ns") / name).readlink()
+
+
+@BOTH
 def test_an_unchanged_list_holds(settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
     held = first_words(settings, "pass", monkeypatch)
     assert held[0] == "limits"
-    assert {"seccomp", "namespaces"} & set(held)
+    assert "seccomp" in held
 
 
-@pytest.mark.parametrize("place", range(0, 36, 7))
-def test_every_entry_must_give_what_the_list_says(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    change = f"n = min({place}, len(steps) - 1); steps[n] = steps[n]._replace(gives='else')"
-    with pytest.raises(SandboxError, match=r"could not lock itself in: OSError: [a-z ]+: expected else, got"):
+@pytest.mark.parametrize("what", OWN)
+def test_every_entry_must_give_what_the_list_says(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = f"i = [s.what for s in steps].index({what!r}); steps[i] = steps[i]._replace(gives='else')"
+    with pytest.raises(SandboxError, match=f"could not lock itself in: OSError: {what}: expected else, got"):
         first_words(OWN_WORLD, change, monkeypatch)
+
+
+@BOTH
+def test_what_is_missing_from_the_list_is_not_said_to_hold(
+    settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = "steps = [s for s in steps if s.what != 'system calls']"
+    assert "seccomp" not in first_words(settings, change, monkeypatch)
+
+
+@BOTH
+def test_a_list_has_every_purpose(settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks = set(OWN if settings["namespaces"] else [*SHARED, "folder", "parent"])
+    change = f"lacks = {sorted(lacks)} ; assert {{s.what for s in steps}} == set(lacks), {{s.what for s in steps}}"
+    assert first_words(settings, change, monkeypatch)
 
 
 @pytest.mark.parametrize("what", ["user map", "way to the user map"])

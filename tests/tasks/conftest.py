@@ -11,8 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Any]:
     """The process's own engine, which the task uses too."""
-    from evolvent.tasks.sql_migration.postgres.engine import own_engine, shared_engine
+    from evolvent.tasks.sql_migration.postgres.engine import close_shared, shared_engine
 
     yield shared_engine()
-    shared_engine().close()
-    own_engine.cache_clear()
+    close_shared()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import pwd
 import random
 import re
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
@@ -20,7 +23,7 @@ from evolvent.jobs import Job, JobContext, JobEngine
 from evolvent.store import Store
 from evolvent.tasks.sql_migration import AXES, dialect, generate
 from evolvent.tasks.sql_migration.postgres import SqlMigrationPostgres, probes, statements, verify
-from evolvent.tasks.sql_migration.postgres.engine import PostgresEngine
+from evolvent.tasks.sql_migration.postgres.engine import PostgresEngine, shared_engine
 from evolvent.tasks.sql_migration.postgres.reference import reference
 from evolvent.tasks.sql_migration.postgres.session import SqlError
 
@@ -306,17 +309,27 @@ def test_a_savepoint_goes_back_to_where_it_began(engine: PostgresEngine) -> None
 
 
 def verified(ctx: JobContext) -> dict[str, str]:
-    """A job: how many of its own problems the reference solves, and what the worker may still do."""
+    """A job: how many of its own problems the reference solves, who the server is, and what the worker may still do."""
     problems = TASK.generate("single", random.Random(0), 3)
     solved = sum(TASK.verify(problem, reference(problem), 1).correct for problem in problems)
+    shared_engine().discard()  # a database more, so a connection made by the worker as it is now
+    solved += TASK.verify(problems[0], reference(problems[0]), 1).correct
+    server = shared_engine()._server
+    assert server is not None
+    users = sorted({child.uids().effective for child in psutil.Process(server.pid).children(recursive=True)})
+    mine = psutil.Process().uids().effective
     powers = re.findall(r"CapEff:\t(\w+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    return {"out": ctx.store.put_json({"solved": solved, "powers": [int(power, 16) for power in powers]})}
+    told = {"solved": solved, "users": users, "mine": mine, "powers": [int(power, 16) for power in powers]}
+    return {"out": ctx.store.put_json(told)}
 
 
-def test_a_jobs_worker_keeps_a_server_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker of root's has given up the power to become another user, which a server asks for."""
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a process's powers")
+def test_a_jobs_worker_keeps_a_server_that_is_not_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of root's gives up the power to become another user, so it starts the server before that."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     store = Store(tmp_path / "store")
-    with JobEngine(store, workers=1) as jobs:
+    with JobEngine(store, workers=1, task=TASK.name) as jobs:
         told = store.get_json(jobs.run(Job(function="test_postgres:verified")).outputs["out"])
-    assert told == {"solved": 3, "powers": [0]}
+    assert told["solved"] == 4
+    assert told["users"] == [told["mine"] or pwd.getpwnam("nobody").pw_uid]
+    assert told["powers"] == [0]

@@ -23,7 +23,7 @@ from evolvent.sandbox import read_json, write_json
 __all__ = ["SECRET_VARIABLE", "JudgeDied", "Link", "LocalJudge"]
 
 SECRET_VARIABLE = "EVOLVENT_JUDGE_SECRET_HEX"
-_END_AFTER_S = 1.0
+_END_AFTER_S = 5.0  # it may have a database server to stop
 _START_S = 180.0  # its libraries, on a busy machine
 _MAX_REPLY_BYTES = 64 << 20  # evidence is the longest reply
 Json = dict[str, Any]

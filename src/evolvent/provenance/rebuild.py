@@ -69,8 +69,10 @@ def run_again(store: Store, jobs: Iterable[Json], *, threads: int, told: Callabl
     done: list[JobAgain] = []
     with tempfile.TemporaryDirectory(prefix="evolvent-rebuild-") as scratch:
         own = Store(Path(scratch))
-        with JobEngine(own, workers=1, threads=threads) as engine:
-            for row in jobs:
+        rows = list(jobs)
+        task = next((str(row["params"]["task"]) for row in rows if row["params"].get("task")), "")
+        with JobEngine(own, workers=1, threads=threads, task=task) as engine:
+            for row in rows:
                 told(row["function"])
                 done.append(_again(store, own, engine, row, threads))
     return done

@@ -25,13 +25,18 @@ from evolvent.sandbox.orders import Bounds
 __all__ = ["REQUEST", "RESULT", "Lock", "Step"]
 
 REQUEST, RESULT = 3, 4  # the zygote keeps these two free, so what it is handed comes to lie there
-_HELD, _ROOT = 5, 6  # a child's way to its user map, or the rules of files; the root folder
+# First a child's way to its user map, then the rules of files; and the root folder, for these rules.
+_HELD, _ROOT = 5, 6
 _MAX_SCRATCH_FILES = 1024
 _MAX_OPEN_FILES = 64
 _MOST_DESCRIPTORS = 1 << 16
 _AT_FDCWD = -100
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
+
+
+# What the tiers call it, and the steps that make it.
+_NAMES = {"limits": "limits", "namespaces": "namespaces", "landlock": "files", "seccomp": "system calls"}
 
 
 class Step(NamedTuple):
@@ -50,9 +55,6 @@ class Lock:
         births: how a child gets namespaces of its own; ``None`` where the kernel gives none.
         folders: of the standard library, for the rules of files where there are no namespaces.
         filters: the system call filter by whether threads are allowed; empty where there is none.
-
-    Attributes:
-        holds: what a child is bound by once it has run down its list.
     """
 
     def __init__(self, births: Births | None, folders: list[Path], filters: Mapping[bool, bytes]) -> None:
@@ -64,12 +66,17 @@ class Lock:
         if handled and held is not None:
             self._files = _world_rules(*handled) if births else _restrict()
         for handle, place in ((held, _HELD), (os.open("/", os.O_PATH | os.O_DIRECTORY), _ROOT)):
-            if handle is not None:
-                high = namespaces.out_of_the_way(handle)  # it may lie where another belongs
-                os.dup2(high, place, inheritable=False)
-                os.close(high)
-        parts = {"limits": True, "namespaces": births, "landlock": self._files, "seccomp": filters}
-        self.holds = [name for name, there in parts.items() if there]
+            if handle is None:
+                os.closerange(place, place + 1)
+                continue
+            high = namespaces.out_of_the_way(handle)  # it may lie where another belongs
+            os.dup2(high, place, inheritable=False)
+            os.close(high)
+
+    def holds(self, bounds: Bounds) -> list[str]:
+        """What binds a child that has run down its list, as the tiers name it."""
+        there = {step.what for step in self.steps(bounds)}
+        return [name for name, what in _NAMES.items() if what in there]
 
     def steps(self, bounds: Bounds) -> tuple[Step, ...]:
         """The list for a child of these bounds; the same one each time."""
@@ -142,7 +149,7 @@ def _limits(bounds: Bounds, *, own_world: bool) -> list[Step]:
         wanted[resource.RLIMIT_NPROC] = bounds.num_tasks
     steps: list[Step] = []
     for kind, value in wanted.items():
-        hard = resource.getrlimit(kind)[1]
+        hard = resource.getrlimit(kind)[1]  # the zygote's, which its children inherit
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
         steps.append(Step("limits", resource.setrlimit, (kind, (least, least)), None))
     return steps

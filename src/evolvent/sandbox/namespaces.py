@@ -59,7 +59,8 @@ class Births(NamedTuple):
 
     Attributes:
         own: its own process namespace, to come back to after each birth.
-        proc: a ``/proc`` outside of the world, through which a child writes its user map and which it then closes.
+        proc: a ``/proc`` outside of the world, through which a child writes its user map and which it then closes;
+            `lock.Lock` moves it to a number of its own.
     """
 
     own: int

@@ -11,14 +11,16 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-__all__ = ["BEAR", "NEVER_BORN", "READY", "Bounds", "bear", "end", "ended", "number_of", "read_bear", "read_ended"]
+__all__ = [
+    "BEAR", "KILL", "NEVER_BORN", "READY", "Bounds", "bear", "end", "ended", "number_of", "read_bear", "read_ended",
+]  # fmt: skip
 
-BEAR, _END = 1, 2
+BEAR, KILL, _END = 1, 2, 3
 READY = b"ready"
 NEVER_BORN = -1000  # no exit code or signal
 _HEAD = struct.Struct("=BQ")
 _BIRTH = struct.Struct("=BQ5Q")
-_ENDED = struct.Struct("=Qqd")
+_ENDED = struct.Struct("=Qqd?")
 
 
 class Bounds(NamedTuple):
@@ -36,9 +38,9 @@ def bear(number: int, bounds: Bounds) -> bytes:
     return _BIRTH.pack(BEAR, number, *bounds)
 
 
-def end(number: int) -> bytes:
-    """The order to end it."""
-    return _HEAD.pack(_END, number)
+def end(number: int, *, at_once: bool) -> bytes:
+    """The order to end it: `at_once`, or once it had a moment to end by itself."""
+    return _HEAD.pack(KILL if at_once else _END, number)
 
 
 def number_of(order: bytes) -> int:
@@ -51,13 +53,13 @@ def read_bear(order: bytes) -> Bounds:
     return Bounds(*_BIRTH.unpack(order)[2:])
 
 
-def ended(number: int, exit_code: int, cpu_s: float) -> bytes:
-    """The answer to `end`."""
-    return _ENDED.pack(number, exit_code, cpu_s)
+def ended(number: int, exit_code: int, cpu_s: float, *, killed: bool) -> bytes:
+    """The answer to `end`; `killed` where the zygote found the child alive and killed it."""
+    return _ENDED.pack(number, exit_code, cpu_s, killed)
 
 
-def read_ended(answer: bytes) -> tuple[int, int, float]:
-    """Number, exit code and processor seconds.
+def read_ended(answer: bytes) -> tuple[int, int, float, bool]:
+    """Number, exit code, processor seconds, and whether the zygote killed it.
 
     Raises:
         struct.error: it is no such answer.

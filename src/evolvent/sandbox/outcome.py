@@ -26,6 +26,12 @@ __all__ = ["CallResult", "Limits", "Outcome", "Task", "run_task"]
 
 _MAX_DETAIL = 500
 _STATUSES = ("ok", "error", "memory", "output")
+# What is over before the child is: its status by what came over the pipe, and why.
+_BY_US = {
+    "late": ("timeout", "no end within {0.wall_s} s"),
+    "long": ("output", "more than {0.output_bytes} bytes of results"),
+    "trailing": ("crashed", "more than one answer"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Limits:
         num_tasks: threads, its first included; never another process. Above 1 it is exact only with namespaces.
 
     Raises:
-        ValueError: one is not positive; only `scratch_bytes` may be 0.
+        ValueError: one is not positive (only `scratch_bytes` may be 0), or is no whole number (only `wall_s` may be).
     """
 
     cpu_s: int = 1
@@ -53,8 +59,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < (0 if name == "scratch_bytes" else 1e-9):
-                raise ValueError(f"Limits: {name}: expected more than 0, got {value}")
+            if value < (0 if name == "scratch_bytes" else 1e-9) or value >= 1 << 63:
+                raise ValueError(f"Limits: {name}: expected more than 0 and less than 2**63, got {value}")
+            if name != "wall_s" and not isinstance(value, int):
+                raise ValueError(f"Limits: {name}: expected a whole number, got {value}")
 
     def bounds(self) -> Bounds:
         """What a child must know."""
@@ -137,7 +145,8 @@ def run_task(nursery: Nursery, child: Child, task: Task, limits: Limits, tier: s
         nursery.end(child)
         return Outcome(status="error", results=(), detail=_legible(f"source: {exc}"), tier=tier)
     reading = child.exchange(payload, limits.output_bytes, limits.wall_s)
-    status, detail, results = _tell(reading, nursery.end(child), limits, len(task.calls))
+    end = nursery.end(child, at_once=reading.verdict in _BY_US)
+    status, detail, results = _tell(reading, end, limits, len(task.calls))
     return Outcome(status=status, results=results, detail=_legible(detail), tier=tier)
 
 
@@ -146,19 +155,14 @@ _Told = tuple[str, str, tuple[CallResult, ...]]
 
 def _tell(reading: Reading, end: End, limits: Limits, num_calls: int) -> _Told:
     """Status from what came over the pipe and how the child ended, which is not the child's to say."""
-    by_us = {
-        "late": ("timeout", f"no end within {limits.wall_s} s"),
-        "long": ("output", f"more than {limits.output_bytes} bytes of results"),
-        "trailing": ("crashed", "more than one answer"),
-    }
-    if reading.verdict in by_us:
-        return *by_us[reading.verdict], ()
+    if reading.verdict in _BY_US:
+        status, how = _BY_US[reading.verdict]
+        return status, how.format(limits), ()
+    if end.killed:
+        return "crashed", "closed its end of the answer's pipe and went on", ()
     if end.exit == -signal.SIGKILL:
         # Nothing inside may send signals. The kernel kills by its own count of ticks, which strays from the time that
-        # it reports on a busy machine. A child that closed its own end of the pipe was killed by us, and may have been
-        # about to end by itself; what runs out of the machine's memory is killed early too.
-        if end.cpu_s < limits.cpu_s / 2:
-            return "crashed", f"killed without an answer (used {end.cpu_s:.2f} s of processor time)", ()
+        # it reports on a busy machine; what runs out of the machine's memory ends here too.
         return "timeout", f"killed at its limit of {limits.cpu_s} s of processor time (used {end.cpu_s:.2f})", ()
     if end.exit == EXIT_MEMORY:
         return "memory", f"more than {limits.memory_bytes} bytes", ()

@@ -70,10 +70,12 @@ class End:
     Attributes:
         exit: its exit code; minus the signal's number if one killed it.
         cpu_s: processor seconds that it used.
+        killed: by the zygote, which found it alive.
     """
 
     exit: int
     cpu_s: float
+    killed: bool
 
 
 class Child:
@@ -228,11 +230,12 @@ class Nursery:
             SandboxError: the zygote is gone.
         """
         self._next += 1
+        order = orders.bear(self._next, bounds)
         request_out, request_in = os.pipe()
         result_out, result_in = os.pipe()
         child = Child(self._next, bounds, request_in, result_out)
         try:
-            socket.send_fds(self._control, [orders.bear(self._next, bounds)], [request_out, result_in])
+            socket.send_fds(self._control, [order], [request_out, result_in])
         except OSError as exc:
             child.close()
             raise SandboxError(f"sandbox zygote: is gone: {exc}") from exc
@@ -241,25 +244,29 @@ class Nursery:
             os.close(result_in)
         return child
 
-    def end(self, child: Child) -> End:
+    def end(self, child: Child, *, at_once: bool = True) -> End:
         """Kill a child, or find it dead, and wait until nothing of it is left.
+
+        Args:
+            child: of this nursery.
+            at_once: do not wait a moment for it to end by itself.
 
         Raises:
             SandboxError: the zygote is gone or does not answer.
         """
         child.close()
         try:
-            self._control.send(orders.end(child.number))
+            self._control.send(orders.end(child.number, at_once=at_once))
         except OSError as exc:
             raise SandboxError(f"sandbox zygote: is gone: {exc}") from exc
         answer = self._receive(_END_S)
         try:
-            number, code, cpu_s = orders.read_ended(answer)
+            number, code, cpu_s, killed = orders.read_ended(answer)
         except struct.error:
             raise SandboxError(f"sandbox zygote: expected how a child ended, got {answer[:40]!r}") from None
         if number != child.number or code == orders.NEVER_BORN:
             raise SandboxError(f"sandbox zygote: child {child.number} was never born; the machine is out of processes?")
-        return End(code, cpu_s)
+        return End(code, cpu_s, killed)
 
     def __enter__(self) -> Self:
         return self

@@ -1,13 +1,11 @@
 """How well this machine can hold model-written code: try from the strongest tier down, and prove the one that is taken.
 
-==============  ======================================================================================================
-tier            what holds
-==============  ======================================================================================================
-``bubblewrap``  the zygote in a box of bubblewrap; its children under the filter and Landlock; no writes at all
-``namespaces``  six namespaces for each child, a root with nothing but the standard library, the filter, Landlock if
-there ``kernel``      the filter and Landlock alone; no writes at all ``reduced``     some of that, but network, files
-and other processes are out of reach; may screen and train, never promote ==============
-======================================================================================================
+- ``bubblewrap``: the zygote in a box of bubblewrap; its children under the filter and Landlock; no writes at all.
+- ``namespaces``: namespaces of its own for each child (the network's is the zygote's, which is empty), a root with
+  nothing but the standard library, the filter, Landlock if there.
+- ``kernel``: the filter and Landlock alone; no writes at all.
+- ``reduced``: some of that, but network, files and other processes are out of reach; may screen and train, never
+  promote.
 
 In each tier resource limits hold as well. A tier that the machine cannot set up is passed over, and the reason kept.
 One that was set up is then tried from inside, by a task like any other (`probe_task.py`), while this side looks whether

@@ -27,7 +27,6 @@ __all__ = ["EXIT_LOCK", "EXIT_MEMORY", "LOCKED_WELL", "framed", "live", "rehears
 EXIT_LOCK, EXIT_MEMORY, EXIT_LOST = 70, 71, 72
 LOCKED_WELL = "locked"
 _MAX_REQUEST_BYTES = 64 << 20
-_CHUNK_BYTES = 1 << 16
 _MAX_DETAIL = 300
 _REHEARSALS = 20  # CPython begins to specialize code on its eighth run
 _REHEARSED = {
@@ -64,11 +63,9 @@ def live(steps: Sequence[Step], hello: bytes, output_bytes: int) -> NoReturn:
 
 
 def _work(output_bytes: int) -> int:
-    chunks: list[bytes] = []
-    while chunk := os.read(REQUEST, _CHUNK_BYTES):
-        chunks.append(chunk)
-    os.close(REQUEST)
-    task = read_json(io.BytesIO(b"".join(chunks)), _MAX_REQUEST_BYTES)
+    # To the end of the frame, not of the pipe: whatever was forked from the caller holds the pipe's other end too.
+    with io.FileIO(REQUEST) as stream:
+        task = read_json(stream, _MAX_REQUEST_BYTES)
     if task is None:
         return 0
     answer = framed(run(task["source"], task["function"], task["calls"]))

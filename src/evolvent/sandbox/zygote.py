@@ -19,6 +19,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -33,6 +34,7 @@ from evolvent.sandbox.lock import REQUEST, RESULT, Lock
 __all__ = ["LATER", "PRELOADED", "main"]
 
 _MAX_ORDER = 4096
+_MOMENT_MS = 200
 # What a small function asks for most. A module that is not here is imported by the child, from the standard library's
 # folder; one that is costs every child its part of the fork.
 PRELOADED = (
@@ -76,6 +78,11 @@ def main() -> None:
     gc.collect()
     gc.disable()
     gc.freeze()  # pages of what is shared stay shared
+    free = [os.dup(0), os.dup(0)]
+    if free != [REQUEST, RESULT]:
+        sys.exit(f"descriptors {REQUEST} and {RESULT} are not free: {free} are")
+    for handle in free:
+        os.close(handle)
     control.send(orders.READY)
     Zygote(control, births, lock).serve()
 
@@ -87,7 +94,7 @@ class Zygote:
         self._control = control
         self._fork = births.fork if births else os.fork
         self._lock = lock
-        self._hello = worker.framed({worker.LOCKED_WELL: lock.holds})
+        self._hellos: dict[orders.Bounds, bytes] = {}
         self._children: dict[int, int] = {}
 
     def serve(self) -> None:
@@ -96,22 +103,22 @@ class Zygote:
             order, descriptors, _, _ = socket.recv_fds(self._control, _MAX_ORDER, 2)
             if not order:
                 for child in tuple(self._children):
-                    self._end(child)
+                    self._end(child, at_once=True)
                 return
             if order[0] == orders.BEAR:
                 self._bear(order, descriptors)
             else:
-                self._control.send(self._end(orders.number_of(order)))
+                self._control.send(self._end(orders.number_of(order), at_once=order[0] == orders.KILL))
 
     def _bear(self, order: bytes, descriptors: list[int]) -> None:
         if descriptors != [REQUEST, RESULT]:
             sys.exit(f"descriptors of an order: expected the lowest that are free, got {descriptors}")
         bounds = orders.read_bear(order)
-        steps = self._lock.steps(bounds)
+        steps, hello = self._lock.steps(bounds), self._hello(bounds)
         try:
             pid = self._fork()
             if pid == 0:
-                worker.live(steps, self._hello, bounds.output_bytes)
+                worker.live(steps, hello, bounds.output_bytes)
             self._children[orders.number_of(order)] = pid
         except OSError:
             pass  # the other side reads the end of a pipe that nobody holds
@@ -119,16 +126,33 @@ class Zygote:
             os.close(REQUEST)
             os.close(RESULT)
 
-    def _end(self, number: int) -> bytes:
+    def _hello(self, bounds: orders.Bounds) -> bytes:
+        if bounds not in self._hellos:
+            self._hellos[bounds] = worker.framed({worker.LOCKED_WELL: self._lock.holds(bounds)})
+        return self._hellos[bounds]
+
+    def _end(self, number: int, *, at_once: bool) -> bytes:
         pid = self._children.pop(number, None)
         if pid is None:
-            return orders.ended(number, orders.NEVER_BORN, 0.0)
-        try:
-            os.kill(pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
-        except ProcessLookupError:
-            pass
+            return orders.ended(number, orders.NEVER_BORN, 0.0, killed=False)
+        # Not yet waited for, so the number is still its own.
+        killed = at_once or not _ends_by_itself(pid)
+        if killed:
+            os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
-        return orders.ended(number, os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime)
+        code, cpu_s = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        return orders.ended(number, code, cpu_s, killed=killed)
+
+
+def _ends_by_itself(pid: int) -> bool:
+    """Whether a child that has closed its pipe, as the kernel does first when a process ends, ends within a moment."""
+    handle = os.pidfd_open(pid)
+    try:
+        waiting = select.poll()
+        waiting.register(handle, select.POLLIN)
+        return bool(waiting.poll(_MOMENT_MS))
+    finally:
+        os.close(handle)
 
 
 def _become_nobody(folders: Sequence[Path]) -> None:

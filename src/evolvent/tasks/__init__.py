@@ -11,7 +11,7 @@ from evolvent.errors import UsageError
 from evolvent.tasks.base import Task
 from evolvent.types import content_hash, sha256_hex
 
-__all__ = ["Task", "load", "source_hash"]
+__all__ = ["Task", "load", "prepare", "source_hash"]
 
 CONTRACT = (
     "skills", "axes", "attacks", "max_output_tokens", "filter", "generate", "challenge", "attack", "verify", "feedback",
@@ -34,6 +34,14 @@ def load(name: str) -> Task:
     if missing:
         raise UsageError(f"task {name!r}: expected a Task (see evolvent.tasks.base), it lacks {', '.join(missing)}")
     return cast(Task, task)
+
+
+def prepare(name: str) -> None:
+    """Let a task start what it needs besides this process, such as a server. Most need nothing, and have no `prepare`.
+
+    Called by a process that will give up its powers before it verifies anything.
+    """
+    getattr(load(name), "prepare", lambda: None)()
 
 
 def source_hash(name: str) -> str:

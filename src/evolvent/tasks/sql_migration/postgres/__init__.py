@@ -25,6 +25,10 @@ class SqlMigrationPostgres(SqlMigration):
     name: str = dialects.NAME
     dialect: Dialect = dialects.POSTGRES
 
+    def prepare(self) -> None:
+        """Start the process's server now: the server's user is another than root, which only root's powers can make."""
+        shared_engine()
+
     def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
         """Apply `output` to A with probe rows; compare with B."""
         given = problem.given

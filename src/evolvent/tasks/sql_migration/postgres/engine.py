@@ -232,10 +232,16 @@ def shared_engine() -> PostgresEngine:
     An embedded server ends with the process, however that ends.
     """
     with _MAKING:
-        return own_engine()
+        return _made()
+
+
+def close_shared() -> None:
+    """End the process's own engine; the next that asks makes another."""
+    with _MAKING:
+        _made().close()
+        _made.cache_clear()
 
 
 @cache
-def own_engine() -> PostgresEngine:
-    """What `shared_engine` makes, once."""
+def _made() -> PostgresEngine:
     return PostgresEngine(os.environ.get(URL_VARIABLE) or None)

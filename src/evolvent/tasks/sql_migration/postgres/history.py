@@ -63,6 +63,11 @@ def read_step(row: Mapping[str, Any], engine: PostgresEngine | None = None) -> P
         if not isinstance(row.get(name), str):
             raise UsageError(f"history: a step needs {', '.join(FIELDS)} as texts; {name} is {row.get(name)!r}")
     engine = engine or shared_engine()
+    with engine.alone:
+        return _read_step(row, engine)
+
+
+def _read_step(row: Mapping[str, Any], engine: PostgresEngine) -> Problem | str:
     session = engine.session()
     sides = [_Side(session, row[name]) for name in ("before_schema", "after_schema")]
     changed = sorted({n for n in sides[0].groups.keys() | sides[1].groups.keys()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import select
@@ -52,11 +53,15 @@ SETTINGS = {
 def main() -> int:
     """Run until standard input ends; the exit code is 0 unless the server did not start or ended by itself."""
     folder, binaries, uid, gid = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    if uid != os.geteuid():
+    if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
+    lock = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # until we die: by this a folder that was left is told from one in use
+    if folder.stat().st_gid != gid:
+        SETTINGS["unix_socket_permissions"] = "0770"  # of the folder's group, whose member has started us
     try:
         server = _start(folder, binaries)
     except (OSError, RuntimeError, subprocess.SubprocessError) as exc:
@@ -78,11 +83,7 @@ def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        was = os.geteuid()
-        # Without a map we are nobody in there, which is all that the server's programs ask about.
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC)
-        if was == 0 and (os.geteuid() == 0 or not _landlock_version()):
-            raise RuntimeError("root without its powers needs user namespaces and Landlock to keep a server")
     data = folder / "data"
     options = ["-U", "evolvent", "--encoding=UTF8", "--locale=C", "--auth=reject", "--no-sync"]
     made = subprocess.run(

