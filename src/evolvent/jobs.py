@@ -31,7 +31,7 @@ from typing import Any, cast
 
 from evolvent.disk import write_atomic
 from evolvent.environment import environment
-from evolvent.errors import JobFailed, StoreError, UsageError
+from evolvent.errors import EvolventError, JobFailed, StoreError, UsageError
 from evolvent.precheck import check_outputs
 from evolvent.registry import resolve
 from evolvent.sandbox.privileges import die_with, drop_capabilities
@@ -364,7 +364,7 @@ def work(descriptor: str, parent: str, root: str, task: str) -> None:
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(conn, jobs), daemon=True).start()
     store = Store(Path(root))
-    if task:
+    with contextlib.suppress(EvolventError):  # what needs what is missing will say so
         resolve("evolvent.tasks:prepare")(task)
     drop_capabilities(Path(root))  # so that root's workers cannot read a folder that the judge's user keeps to itself
     while True:

@@ -37,7 +37,7 @@ def recorded(store: Store, **changes: Any) -> dict[str, Any]:
 
 
 def said(store: Store, row: dict[str, Any]) -> Any:
-    (found,) = run_again(store, [row], threads=1, told=lambda function: None)
+    (found,) = run_again(store, [row], threads=1, task="", told=lambda function: None)
     return found
 
 

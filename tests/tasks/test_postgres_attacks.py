@@ -311,7 +311,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("victim", ["owner", "keeper"])
-def test_an_embedded_server_survives_nothing(victim: str) -> None:
+def test_an_embedded_server_survives_nothing(victim: str, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
     folder = ""
     try:
@@ -323,6 +323,10 @@ def test_an_embedded_server_survives_nothing(victim: str) -> None:
         assert len(processes) > 3
         # Listens on its socket and nowhere else.
         assert not [c for p in processes for c in p.net_connections("inet")]
+        monkeypatch.setattr(server, "_YOUNG_S", 0.0)
+        server._sweep({seen.st_uid})
+        assert Path(folder).exists(), "in use"
+        monkeypatch.undo()
         os.kill(owner.pid if victim == "owner" else int(keeper), signal.SIGKILL)
         _, alive = psutil.wait_procs(processes, timeout=20)
         assert not alive
@@ -331,8 +335,11 @@ def test_an_embedded_server_survives_nothing(victim: str) -> None:
             while Path(folder).exists() and time.monotonic() < until:
                 time.sleep(0.05)
         else:
+            server._sweep({seen.st_uid})
+            assert Path(folder).exists(), "too young"
+            monkeypatch.setattr(server, "_YOUNG_S", 0.0)
             server._sweep({seen.st_uid + 1})
-            assert Path(folder).exists()
+            assert Path(folder).exists(), "another user's"
             server._sweep({seen.st_uid})  # as the next server does
         assert not Path(folder).exists()
     finally:

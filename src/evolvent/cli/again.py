@@ -43,7 +43,8 @@ def rebuild(
             if not as_json:
                 show(f"{name}: {function}")
 
-        again = run_again(run.store, built.get("jobs", ()), threads=run.settings.threads, told=told)
+        settings = run.settings
+        again = run_again(run.store, built.get("jobs", ()), threads=settings.threads, task=settings.task, told=told)
         rows.append({"version": built["version"], "model": built["candidate"]["model"], "jobs": again})
     wrong = [job for row in rows for job in row["jobs"] if not job.same]
     if as_json:

@@ -57,22 +57,23 @@ class JobAgain:
         return {**vars(self), "same": self.same}
 
 
-def run_again(store: Store, jobs: Iterable[Json], *, threads: int, told: Callable[[str], None]) -> list[JobAgain]:
+def run_again(
+    store: Store, jobs: Iterable[Json], *, threads: int, task: str, told: Callable[[str], None]
+) -> list[JobAgain]:
     """Run recorded jobs again.
 
     Args:
         store: of the run; only read.
         jobs: as a ``built`` event lists them.
         threads: threads to compute with; the run's own gives the run's own sums.
+        task: of the run.
         told: called with a job's function before it starts.
     """
     done: list[JobAgain] = []
     with tempfile.TemporaryDirectory(prefix="evolvent-rebuild-") as scratch:
         own = Store(Path(scratch))
-        rows = list(jobs)
-        task = next((str(row["params"]["task"]) for row in rows if row["params"].get("task")), "")
         with JobEngine(own, workers=1, threads=threads, task=task) as engine:
-            for row in rows:
+            for row in jobs:
                 told(row["function"])
                 done.append(_again(store, own, engine, row, threads))
     return done

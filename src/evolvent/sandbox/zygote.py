@@ -24,6 +24,7 @@ import signal
 import socket
 import stat
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,12 +142,19 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
         code, cpu_s = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        return orders.ended(number, code, cpu_s, killed=killed)
+        # A signal changes nothing for a process that was on its way out already.
+        return orders.ended(number, code, cpu_s, killed=killed and code == -signal.SIGKILL)
 
 
 def _ends_by_itself(pid: int) -> bool:
-    """Whether a child that has closed its pipe, as the kernel does first when a process ends, ends within a moment."""
-    handle = os.pidfd_open(pid)
+    """Whether a child that has closed its pipe, as the kernel does when a process ends, ends within a moment."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # before Linux 5.3, or refused
+        until = time.monotonic() + _MOMENT_MS / 1000
+        while not (done := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and time.monotonic() < until:
+            time.sleep(0.001)
+        return done is not None
     try:
         waiting = select.poll()
         waiting.register(handle, select.POLLIN)

@@ -39,9 +39,10 @@ def load(name: str) -> Task:
 def prepare(name: str) -> None:
     """Let a task start what it needs besides this process, such as a server. Most need nothing, and have no `prepare`.
 
-    Called by a process that will give up its powers before it verifies anything.
+    Called by a process that will give up its powers before it verifies anything. No name, no task, nothing to do.
     """
-    getattr(load(name), "prepare", lambda: None)()
+    if name:
+        getattr(load(name), "prepare", lambda: None)()
 
 
 def source_hash(name: str) -> str:

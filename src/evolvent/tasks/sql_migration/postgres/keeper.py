@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import resource
 import select
@@ -58,12 +57,11 @@ def main() -> int:
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
-    lock = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # until we die: by this a folder that was left is told from one in use
+    password = os.read(sys.stdin.fileno(), 128).strip()
     if folder.stat().st_gid != gid:
         SETTINGS["unix_socket_permissions"] = "0770"  # of the folder's group, whose member has started us
     try:
-        server = _start(folder, binaries)
+        server = _start(folder, binaries, password)
     except (OSError, RuntimeError, subprocess.SubprocessError) as exc:
         print(f"error {' '.join(str(exc).split())[:500]}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -79,13 +77,15 @@ def main() -> int:
     return int(alone)
 
 
-def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
+def _start(folder: Path, binaries: Path, password: bytes) -> subprocess.Popen[bytes]:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC)
     data = folder / "data"
-    options = ["-U", "evolvent", "--encoding=UTF8", "--locale=C", "--auth=reject", "--no-sync"]
+    secret = folder / "password"
+    secret.write_bytes(password)
+    options = ["-U", "evolvent", "--encoding=UTF8", "--locale=C", "--auth=reject", "--no-sync", f"--pwfile={secret}"]
     made = subprocess.run(
         [binaries / "initdb", "-D", data, *options],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=START_S, cwd=folder,
@@ -93,7 +93,8 @@ def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
     )  # fmt: skip
     if made.returncode != 0:
         raise RuntimeError(f"initdb: {made.stderr[-400:]}")
-    (data / "pg_hba.conf").write_text("local all all trust\n")
+    secret.unlink()
+    (data / "pg_hba.conf").write_text("local all all scram-sha-256\n")
     command: list[str | Path] = [binaries / "postgres", "-D", data, "-k", folder]
     for name, value in SETTINGS.items():
         command += ["-c", f"{name}={value}"]

