@@ -14,6 +14,7 @@ import pytest
 import toy_world
 from evolvent.jobs import Job
 from evolvent.judge import process
+from evolvent.memory.effects import Foreseen
 from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
 from evolvent.propose.base import Idea, OperatorSpec, Situation
@@ -40,7 +41,7 @@ class Always:
     def propose(
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
-        return [Idea(operator="policy", params={}, diagnosis=None, predicted_points=50.0)]
+        return [Idea(operator="policy", params={}, diagnosis=None, foreseen=Foreseen(points=50.0, deviation=5.0))]
 
 
 @pytest.mark.parametrize("way", ["pickle", pytest.param("header", marks=pytest.mark.slow)])

@@ -26,6 +26,7 @@ from evolvent.judge import process
 from evolvent.judge.bench import ItemSource
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop
+from evolvent.memory.effects import Foreseen
 from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
 from evolvent.plan import Settings
@@ -400,7 +401,7 @@ class Rogue:
     def propose(
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
-        return [Idea(operator=self.operator, params={}, diagnosis=None, predicted_points=50.0)]
+        return [Idea(operator=self.operator, params={}, diagnosis=None, foreseen=Foreseen(points=50.0, deviation=5.0))]
 
 
 def changed(loop: Loop, **fields: Any) -> Loop:

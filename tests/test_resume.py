@@ -19,6 +19,7 @@ from evolvent.jobs import Job, JobResult
 from evolvent.judge.questions import Question, StandingQuestion
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop
+from evolvent.memory.effects import Foreseen
 from evolvent.operators.base import Bench, Built
 from evolvent.propose.base import Idea, OperatorSpec, Situation
 from evolvent.state import State
@@ -99,7 +100,10 @@ class InTurn:
     def propose(
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
-        return [Idea(operator=s.name, params={}, diagnosis=None, predicted_points=1.0) for s in specs[:count]]
+        return [
+            Idea(operator=s.name, params={}, diagnosis=None, foreseen=Foreseen(points=1.0, deviation=5.0))
+            for s in specs[:count]
+        ]
 
 
 def session(

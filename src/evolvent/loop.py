@@ -35,7 +35,7 @@ from evolvent.ledger import Ledger
 from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
-from evolvent.propose.base import PROBES, Idea, Proposer, Situation
+from evolvent.propose.base import Idea, Proposer, Situation, due_probes
 from evolvent.provenance import versions
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
@@ -214,15 +214,11 @@ class Loop:
             scaffold=champion["candidate"]["scaffold"],
             barred=frozenset(self.state.barred),
         )
-        every = self.settings.probes.every_turns
-        probe = PROBES[(turn // every - 1) % len(PROBES)] if every and turn % every == 0 else ""
+        probes = due_probes(turn, self.settings.probes.every_turns)
         specs = [self.operators[name].spec for name in self.settings.plan.operators]
-        count = self.settings.proposals_per_turn - bool(probe)
+        count = self.settings.proposals_per_turn - len(probes)
         rng = random.Random(derive_seed(self.settings.seed, "propose", turn))
-        ideas = self.proposer.propose(situation, specs, count, rng)
-        if probe:
-            ideas.append(Idea(operator=probe, params={}, diagnosis=None, predicted_points=0.0))
-        return ideas
+        return [*self.proposer.propose(situation, specs, count, rng), *probes]
 
     def _proposal(self, turn: int, index: int, idea: Idea) -> Proposal:
         return Proposal(
@@ -233,7 +229,9 @@ class Loop:
             parent=self.state.champion,
             diagnosis=idea.diagnosis.hash if idea.diagnosis else "",
             seed=derive_seed(self.settings.seed, "proposal", turn, index),
-            predicted_gain=dec(idea.predicted_points, 3),
+            predicted_gain=dec(idea.foreseen.points, 3),
+            predicted_deviation=dec(idea.foreseen.deviation, 3),
+            predicted_flops=idea.foreseen.flops,
         )
 
     def _build(self, proposals: Sequence[Proposal]) -> None:

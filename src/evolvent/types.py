@@ -224,8 +224,9 @@ class Proposal(Record):
         parent: version (candidate hash) that it starts from.
         diagnosis: hash of the diagnosis that it answers, or ``""``.
         seed: seed of its jobs.
-        predicted_gain: points, decimal text.
-        predicted_flops: cost predicted by the operator's spec.
+        predicted_gain: on the target's dev problems, points, decimal text.
+        predicted_deviation: standard deviation of that gain, points, decimal text.
+        predicted_flops: of its build; 0 where none was foreseen.
     """
 
     turn: int
@@ -236,6 +237,7 @@ class Proposal(Record):
     diagnosis: str = ""
     seed: int = 0
     predicted_gain: str = "0"
+    predicted_deviation: str = "0"
     predicted_flops: int = 0
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from evolvent.errors import UsageError
 
 MILLI = 1000  # gains are kept in thousandths of a percentage point
+_UNSEEN_VARIANCE = 25.0  # of a gain about its prior mean, points squared, before anything was tried
+_LEAST_VARIANCE = 4.0  # points squared: a few trials that agree prove no certainty, and dev problems are few
 FORMAT = "evolvent-memory-1"
 
 
@@ -49,6 +51,21 @@ class Effect:
         return dict(vars(self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What a change should give, said before it is built.
+
+    Attributes:
+        points: gain on the target's dev problems.
+        deviation: standard deviation of that gain, points: of one trial, not of the mean.
+        flops: operations of its build; 0 where nothing of its kind was built yet.
+    """
+
+    points: float
+    deviation: float
+    flops: int = 0
+
+
 @dataclass
 class Effects:
     """All effects, by ``arm|class``; the class is the change kind or slice that a proposal answered."""
@@ -76,14 +93,27 @@ class Effects:
 
     def estimate(self, operator: str, prior_points: float, prior_weight: float = 2.0) -> tuple[float, float]:
         """Mean gain in points and its standard error, over all classes, from a prior worth `prior_weight` trials."""
-        effects = [e for key, e in self.by_key.items() if key.split("|")[0] == operator]
-        n = sum(e.n for e in effects)
-        total = sum(e.total for e in effects) / MILLI
-        mean = (prior_points * prior_weight + total) / (prior_weight + n)
-        spread = (sum(e.squares for e in effects) + prior_weight * (prior_points**2 + 25.0)) / (
-            prior_weight + n
-        ) - mean**2
-        return mean, (max(spread, 4.0) / (prior_weight + n)) ** 0.5
+        mean, variance, weight = self._moments(operator, prior_points, prior_weight)
+        return mean, (variance / weight) ** 0.5
+
+    def foresee(self, operator: str, prior_points: float, prior_weight: float = 2.0) -> Foreseen:
+        """What the next trial of an operator should give: one more draw of what `estimate` gives the mean of."""
+        mean, variance, weight = self._moments(operator, prior_points, prior_weight)
+        seen = self._of(operator)
+        n = sum(e.n for e in seen)
+        mflops = sum(e.mflops for e in seen) // n if n else 0
+        return Foreseen(points=mean, deviation=(variance + variance / weight) ** 0.5, flops=mflops * 10**6)
+
+    def _of(self, operator: str) -> list[Effect]:
+        return [effect for key, effect in self.by_key.items() if key.split("|")[0] == operator]
+
+    def _moments(self, operator: str, prior_points: float, prior_weight: float) -> tuple[float, float, float]:
+        """Mean and variance of one trial's gain, and how many trials they rest on, the prior's included."""
+        effects = self._of(operator)
+        weight = prior_weight + sum(e.n for e in effects)
+        mean = (prior_points * prior_weight + sum(e.total for e in effects) / MILLI) / weight
+        squares = sum(e.squares for e in effects) + prior_weight * (prior_points**2 + _UNSEEN_VARIANCE)
+        return mean, max(squares / weight - mean**2, _LEAST_VARIANCE), weight
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for snapshots and `memory export`."""

@@ -35,7 +35,7 @@ class BanditProposer:
             for params in _choices(spec, situation, count, rng):
                 mean, error = situation.effects.estimate(arm(spec.name, params), spec.prior_points)
                 drawn = rng.gauss(mean, error)
-                ranked.append((drawn / (spec.relative_cost + JUDGING_COST), _idea(spec, params, situation, mean)))
+                ranked.append((drawn / (spec.relative_cost + JUDGING_COST), _idea(spec, params, situation)))
         ranked.sort(key=lambda pair: -pair[0])
         return [idea for _, idea in ranked[:count]]
 
@@ -48,11 +48,7 @@ class RandomProposer:
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
         """`count` ideas drawn evenly."""
-        ideas = [
-            _idea(spec, params, situation, spec.prior_points)
-            for spec in specs
-            for params in _choices(spec, situation, count, rng)
-        ]
+        ideas = [_idea(spec, params, situation) for spec in specs for params in _choices(spec, situation, count, rng)]
         return rng.sample(ideas, min(count, len(ideas)))
 
 
@@ -74,6 +70,7 @@ def _choices(spec: OperatorSpec, situation: Situation, count: int, rng: random.R
     return found
 
 
-def _idea(spec: OperatorSpec, params: dict[str, Any], situation: Situation, points: float) -> Idea:
+def _idea(spec: OperatorSpec, params: dict[str, Any], situation: Situation) -> Idea:
     worst = situation.weaknesses[0] if situation.weaknesses else None
-    return Idea(operator=spec.name, params=params, diagnosis=worst, predicted_points=points)
+    foreseen = situation.effects.foresee(arm(spec.name, params), spec.prior_points)
+    return Idea(operator=spec.name, params=params, diagnosis=worst, foreseen=foreseen)

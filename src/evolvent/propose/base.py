@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from evolvent.memory.effects import Effects
+from evolvent.memory.effects import Effects, Foreseen
 from evolvent.types import Diagnosis
 
 PROBES = ("null", "planted_regression")  # the loop's tests of its own honesty: each must be refused
@@ -45,13 +45,13 @@ class Idea:
         operator: registered name.
         params: chosen values.
         diagnosis: the weakness answered, or ``None``.
-        predicted_points: expected gain on the target, points.
+        foreseen: what it should give; scored once it was tried.
     """
 
     operator: str
     params: dict[str, Any]
     diagnosis: Diagnosis | None
-    predicted_points: float
+    foreseen: Foreseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +83,11 @@ class Proposer(Protocol):
     ) -> list[Idea]:
         """At most `count` ideas, the most promising first."""
         ...
+
+
+def due_probes(turn: int, every_turns: int) -> list[Idea]:
+    """The test of its own honesty that the loop adds in this turn, if one is due; they take turns."""
+    if not every_turns or turn % every_turns:
+        return []
+    name = PROBES[(turn // every_turns - 1) % len(PROBES)]
+    return [Idea(operator=name, params={}, diagnosis=None, foreseen=Foreseen(points=0.0, deviation=0.0))]

@@ -112,12 +112,14 @@ class Attempt:
         params: the operator's parameters.
         parent: version that it starts from.
         diagnosis: plain form of the diagnosis that it answers; empty if none.
-        predicted_gain: points, decimal text.
-        predicted_flops: cost foreseen.
+        predicted_gain: on the target's dev problems, points, decimal text.
+        predicted_deviation: its standard deviation, points, decimal text.
+        predicted_flops: cost of the build foreseen, 0 if none was.
         outcome: how far it came.
         reason: why it ended there, in the judge's or the loop's words.
         version: what was built, ``""`` before.
         funnel: counts of `FUNNEL`.
+        flops: what the build cost.
         screen: ``n``, ``wins``, ``losses`` on the target's dev problems; empty if there was no screen.
         slot: slot that it used, 0 if none.
         alpha_sup: level of the superiority test, decimal text.
@@ -134,11 +136,13 @@ class Attempt:
     parent: str = ""
     diagnosis: dict[str, Any] = field(default_factory=dict)
     predicted_gain: str = ""
+    predicted_deviation: str = ""
     predicted_flops: int = 0
     outcome: Outcome = Outcome.PROPOSED
     reason: str = ""
     version: str = ""
     funnel: dict[str, int] = field(default_factory=dict)
+    flops: int = 0
     screen: dict[str, int] = field(default_factory=dict)
     slot: int = 0
     alpha_sup: str = ""

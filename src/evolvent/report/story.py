@@ -249,13 +249,15 @@ def _proposed(story: Story, payload: Payload) -> None:
         parent=text(proposal, "parent"),
         diagnosis=table(payload, "answers"),
         predicted_gain=text(proposal, "predicted_gain"),
+        predicted_deviation=text(proposal, "predicted_deviation"),
         predicted_flops=whole(proposal, "predicted_flops"),
     )
 
 
 def _built(story: Story, payload: Payload) -> None:
     name, version = text(payload, "id"), text(payload, "version")
-    story.update(name, outcome=Outcome.BUILT, version=version, funnel=counts(payload, "funnel"))
+    funnel, flops = counts(payload, "funnel"), whole(payload, "flops")
+    story.update(name, outcome=Outcome.BUILT, version=version, funnel=funnel, flops=flops)
     attempt = story.attempts[name]
     # A version built again (same bytes, say by the null operator) keeps its first place in the lineage.
     story.versions.setdefault(

@@ -16,6 +16,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolvent.report import words
+from evolvent.report.foresight import foresight, measured_gain, sentence
 from evolvent.report.rows import Outcome, Promotion, SkillGain, Version
 from evolvent.report.sight import probed, sight
 from evolvent.report.story import Story
@@ -56,14 +57,15 @@ def log(story: Story, last: int | None = None) -> RenderableType:
     attempts = list(story.attempts.values())
     if not attempts:
         return Text("No change has been proposed yet.", style="dim")
-    table = _table("id", "change", "version", "because", "foreseen>", "slot>", "outcome", "reason")
+    table = _table("id", "change", "version", "because", "foreseen>", "on dev>", "slot>", "outcome", "reason")
     for attempt in attempts if last is None else attempts[max(len(attempts) - last, 0) :]:
         table.add_row(
             words.clean(attempt.id, 12),
             Text(words.change(attempt), style="bold"),
             words.short(attempt.version),
             Text(words.because(attempt)),
-            Text(words.clean(attempt.predicted_gain, 12)),
+            Text(words.foreseen(attempt)),
+            words.points(gain / 100) if (gain := measured_gain(attempt)) is not None else "",
             str(attempt.slot or ""),
             Text(attempt.outcome.value, style=_STYLES.get(attempt.outcome, "dim")),
             Text(words.why_ended(attempt, story.rollbacks)),
@@ -116,6 +118,8 @@ def status(story: Story) -> RenderableType:
     if (probes := probed(story)).judged:
         said = f"{probes.promoted} of {probes.judged} nulls and planted regressions promoted"
         grid.add_row("probes", f"{said}; chance of one at most {words.percent(probes.limit)} (95 %)")
+    if said := sentence(foresight(story)):
+        grid.add_row("foresight", said)
     for i, goal in enumerate(story.subgoals):
         line = Text(f"{goal.state}  ", style="green" if goal.state == "closed" else "")
         line.append(f"{words.clean(goal.skill, 40)} {words.pairs(goal.slice)}".strip(), style="bold")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from evolvent.propose.base import PROBES
 from evolvent.report.rows import Attempt, Outcome, Rollback, SkillGain, Subgoal
 from evolvent.report.story import Story
 
@@ -22,6 +23,7 @@ __all__ = [
     "clean",
     "date",
     "flops",
+    "foreseen",
     "headline",
     "interval",
     "number",
@@ -138,6 +140,14 @@ def because(attempt: Attempt) -> str:
     said = f"{where}: {clean(found.get('failures', '?'), 12)} of {clean(found.get('n', '?'), 12)} failed"
     cause = clean(found.get("cause", ""), 200)
     return f"{said}. {cause}" if cause else said
+
+
+def foreseen(attempt: Attempt) -> str:
+    """The gain that a proposal stated, with its standard deviation."""
+    gain, deviation = number(attempt.predicted_gain), number(attempt.predicted_deviation)
+    if gain is None or attempt.operator in PROBES:
+        return ""
+    return points(gain / 100) + (f" \u00b1 {deviation:.1f}" if deviation else "")
 
 
 def stage_words(stage: Mapping[str, Any]) -> str:
