@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,17 @@ SMALL = {
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
 def test_a_turn_is_judged_on_the_server(tmp_path: Path) -> None:
     (tmp_path / "evolvent.yaml").write_text(json.dumps(SMALL), encoding="utf-8")
+    before = set(Path("/tmp").glob("evolvent-pg-*"))
     code = "import sys; from evolvent.cli import main; main(sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", code, "run", "--dir", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode in (0, 3), done.stderr
     assert "verifier failed" not in done.stderr
+    until = time.monotonic() + 20  # a job's worker is killed, and its server's keeper goes after it
+    while (left := set(Path("/tmp").glob("evolvent-pg-*")) - before) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left == set()
     with Run.open(tmp_path).ledger() as ledger:
         told = [event.payload for event in ledger.events(kinds=["verdict"])]
     assert told
