@@ -40,8 +40,12 @@ def whole(place: Path, order: Order) -> tuple[int, list[str]]:
         return done["steps"], [event.content_hash for event in ledger.events()]
 
 
-def killed_and_gone_on(folder: Path, order: Order, expected: list[str], **where: Any) -> None:
-    """Kill at one step, now and then kill again while it recovers, and let it end; look each time."""
+def killed_and_gone_on(folder: Path, order: Order, expected: list[str], **where: Any) -> list[str]:
+    """Kill at one step, now and then kill again while it recovers, and let it end; look each time.
+
+    Returns:
+        The content hashes that it ends with.
+    """
     first = order(folder, **where)
     assert first["code"] == KILLED
     check(folder, first["said"])
@@ -52,7 +56,10 @@ def killed_and_gone_on(folder: Path, order: Order, expected: list[str], **where:
     last = order(folder)
     assert last["code"] == 0, last["error"]
     check(folder, first["said"] + second["said"] + last["said"], expected)
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        ended = [event.content_hash for event in ledger.events()]
     shutil.rmtree(folder)
+    return ended
 
 
 @pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
@@ -62,14 +69,14 @@ def test_killed_at_a_step_it_ends_with_the_same_events(
     steps, expected = whole
     assert steps > 80, "the world has become too small to prove anything"
     for at in range(1, steps + 1, stride):
-        killed_and_gone_on(place / f"step-{at}", order, expected, at=at)
+        assert killed_and_gone_on(place / f"step-{at}", order, expected, at=at) == expected
     assert order(place / "beyond", at=steps + 1)["code"] == 0, "there are no more steps"
 
 
 def test_killed_inside_sqlite_too(place: Path, order: Order, whole: tuple[int, list[str]]) -> None:
     """Every seventh system call; `benchmarks/crash.py` takes each."""
     for at in range(1, calls(order, place), 7):
-        killed_and_gone_on(place / f"call-{at}", order, whole[1], at=at, by_call=True)
+        assert killed_and_gone_on(place / f"call-{at}", order, whole[1], at=at, by_call=True) == whole[1]
 
 
 @pytest.mark.slow

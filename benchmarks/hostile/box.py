@@ -61,7 +61,7 @@ def _loopback() -> None:
 
 def _decoys() -> dict[str, Any]:
     """The same things that `base.Field` sets up outside, made anew in here."""
-    for folder in ("/tmp/judge", "/tmp/package", "/tmp/out", "/tmp/work", "/tmp/library/site-packages"):
+    for folder in ("/tmp/judge", "/tmp/package", "/tmp/outside", "/tmp/scratch", "/tmp/library/site-packages"):
         os.makedirs(folder)
     for name in ("judge/secret", "package/server.py", "library/os.py"):
         Path("/tmp", name).write_text(_TOKEN, encoding="utf-8")
@@ -88,7 +88,7 @@ def _decoys() -> dict[str, Any]:
         "secrets": ["/tmp/judge/secret"],
         "sources": ["/tmp/package/server.py"],
         "files": ["/tmp/judge/secret"],
-        "folders": ["/tmp/out", "/tmp"],
+        "folders": ["/tmp/outside", "/tmp"],
         "library": "/tmp/library",
     }
 
@@ -101,9 +101,9 @@ def _attempt(kind: str, task: dict[str, Any], target: dict[str, Any], plain: Any
         code = 1
         try:
             os.setsid()
-            os.dup2(os.open("/tmp/work/null", os.O_RDWR | os.O_CREAT), 1)
+            os.dup2(os.open("/tmp/scratch/null", os.O_RDWR | os.O_CREAT), 1)
             os.dup2(1, 2)
-            os.chdir("/tmp/work")
+            os.chdir("/tmp/scratch")
             _limits(task)
             if kind == "probe":
                 answer = worker.run(task["source"], "f", [[plain.encode(target)]])

@@ -60,10 +60,10 @@ def files_of(name: str, trust: str, stops: str, chosen: Callable[[str], bool], *
 
     def controls() -> list[tuple[str, Json]]:
         charge = base64.b64encode(
-            importlib.import_module("hostile_models").live_pickle(Path("/tmp/out/canary"))
+            importlib.import_module("hostile_models").live_pickle(Path("/tmp/outside/canary"))
         ).decode()
         # The pickle's own class lives in a module of the tests: what it calls is in the standard library.
-        body = f"import base64, pickle\npickle.loads(base64.b64decode({charge!r}))\nreturn os.path.exists('/tmp/out/canary')"
+        body = f"import base64, pickle\npickle.loads(base64.b64decode({charge!r}))\nreturn os.path.exists('/tmp/outside/canary')"
         return [("probe", {"source": source_of(body)})]
 
     return Attack(

@@ -129,7 +129,7 @@ def probe(
 
     def controls() -> list[tuple[str, Json]]:
         counted = {
-            "folders": ["/tmp/out"],
+            "folders": ["/tmp/outside"],
             "secrets": ["s"],
             "sources": ["s"],
             "files": ["f"],

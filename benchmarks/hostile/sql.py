@@ -83,7 +83,7 @@ def beside(
             yield _scored(problem, whole, seed + i, harmless=harmless or form < 2)
 
     def controls() -> list[tuple[str, Json]]:
-        filled = [text.replace("FOLDER", "/tmp/out").replace("TABLE", "users") for text in texts]
+        filled = [text.replace("FOLDER", "/tmp/outside").replace("TABLE", "users") for text in texts]
         return [("probe", {"source": source_of(_plain(text, check)), "outlives": outlives}) for text in filled]
 
     return Attack(
@@ -95,7 +95,7 @@ def _plain(text: str, check: str, shape: Shape = _USERS) -> str:
     return "\n".join(
         [
             "import sqlite3",
-            "c = sqlite3.connect('/tmp/work/%d.db' % os.getpid(), isolation_level=None)",
+            "c = sqlite3.connect('/tmp/scratch/%d.db' % os.getpid(), isolation_level=None)",
             "getattr(c, 'enable_load_extension', bool)(True)",
             *(f"c.execute({statement!r})" for statement in shape[0]),
             "c.execute(\"INSERT INTO users (id, name) VALUES (1, 'a')\")",
@@ -110,7 +110,7 @@ def _plain(text: str, check: str, shape: Shape = _USERS) -> str:
     )
 
 
-_NEW = "os.path.exists('/tmp/out/x.db') or os.path.exists('/tmp/work/evolvent-attack-x')"
+_NEW = "os.path.exists('/tmp/outside/x.db') or os.path.exists('/tmp/scratch/evolvent-attack-x')"
 _ROWS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT"
 _DEEP = (
     "SELECT " + "(" * 400 + "1" + ")" * 400,

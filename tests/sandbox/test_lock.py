@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from evolvent.errors import SandboxError
-from evolvent.sandbox import spawn
+from evolvent.sandbox import spawn, zygote
 from evolvent.sandbox.outcome import Limits
 from evolvent.sandbox.spawn import Nursery
 
@@ -134,3 +135,19 @@ def test_a_descriptor_too_many_or_too_few_is_found_by_the_next_entry(
     change = f"names = [step.what for step in steps]; steps.pop(names.index({what!r}))"
     with pytest.raises(SandboxError, match="could not lock itself in: "):
         first_words(OWN_WORLD, change, monkeypatch)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pidfd", "without"])
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "goes on"])
+def test_a_child_gets_a_moment_to_end_by_itself(known: bool, ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not known:
+        monkeypatch.delattr(os, "pidfd_open")
+    seconds = 0.02 if ends else 60
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", f"import time; time.sleep({seconds})"])
+    if ends:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert zygote._ends_by_itself(child.pid) is ends
+    finally:
+        child.kill()
+        child.wait()
