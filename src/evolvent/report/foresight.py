@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from evolvent.propose.base import PROBES
 from evolvent.report.rows import Attempt
 from evolvent.report.story import Story
-from evolvent.report.words import number
+from evolvent.report.words import number, percent
 
 __all__ = ["SHARE", "Foresight", "foresight", "measured_gain", "sentence"]
 
@@ -29,8 +29,7 @@ class Foresight:
 
     Attributes:
         n: gains that were foreseen and then measured.
-        bias: mean of foreseen minus measured, points; above 0 where too much was hoped.
-        error: mean distance, points.
+        error: mean distance of foreseen and measured, points.
         idle_error: the same had no gain ever been foreseen.
         inside: how many lay within the range that should hold `SHARE` of them.
         builds: builds whose cost was foreseen.
@@ -38,7 +37,6 @@ class Foresight:
     """
 
     n: int
-    bias: float
     error: float
     idle_error: float
     inside: int
@@ -64,7 +62,6 @@ def foresight(story: Story) -> Foresight:
     n = len(scored)
     return Foresight(
         n=n,
-        bias=sum(foreseen - gain for foreseen, gain, _ in scored) / max(n, 1),
         error=sum(abs(foreseen - gain) for foreseen, gain, _ in scored) / max(n, 1),
         idle_error=sum(abs(gain) for _, gain, _ in scored) / max(n, 1),
         inside=sum(abs(foreseen - gain) <= _REACH * deviation for foreseen, gain, deviation in scored),
@@ -79,6 +76,6 @@ def sentence(seen: Foresight) -> str:
         return ""
     gains = "a gain" if seen.n == 1 else f"{seen.n} gains"
     off = f"off by {seen.error:.1f} points on average, {seen.idle_error:.1f} had none been foreseen"
-    inside = f"{seen.inside} of {seen.n} within the range that should hold {SHARE:.0%} of them"
+    inside = f"{seen.inside} of {seen.n} within the range that should hold {percent(SHARE, 0)} of them"
     cost = f"; builds cost {seen.cost_ratio:.2f} of what was foreseen (median of {seen.builds})" if seen.builds else ""
     return f"{gains} {off}; {inside}{cost}"

@@ -1,8 +1,10 @@
 """The process between us and an embedded server: starts it, and ends it when its own standard input ends.
 
 ``python -I -S keeper.py FOLDER BIN UID GID``: a script with nothing but the standard library, so that it starts fast
-and reads no file of the run. Input ends when the parent closes it or is gone, however it died; then the server is
-stopped by its id, and the folder is deleted. Says ``ready`` or an error on one line of standard output.
+and reads no file of the run. Its input is one line, the superuser's password, and ends when the parent closes it or is
+gone, however it died; then the server is stopped by its id, and the folder is deleted. A descriptor that it was handed
+keeps the folder locked as long as it lives, so that one which nobody keeps can be told. Says ``ready`` or an error on
+one line of standard output.
 
 The server runs without root, without new privileges, with limits on memory and on the size of a file. Where the kernel
 gives them: in network and IPC namespaces of its own (a socket in a folder is reached all the same), and under Landlock,

@@ -67,7 +67,9 @@ class EmbeddedServer:
         except OSError as exc:
             os.close(handle)
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise SandboxError(f"embedded PostgreSQL: root cannot start it as nobody here: {exc}") from exc
+            raise SandboxError(
+                f"embedded PostgreSQL: root cannot start it as nobody here ({exc}); see `evolvent check`"
+            ) from exc
         self._password = secrets.token_hex(16)
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), self.folder, programs,
