@@ -131,8 +131,9 @@ class RunOnDisk:
         name = {"self_labels": "good", "planted_regression": "planted"}[operator]
         turn, index = map(int, id_.split("."))
         proposal = Proposal(
-            turn=turn, index=index, operator=operator, params={"steps": 60}, parent=parent, diagnosis=weak.hash
-        )
+            turn=turn, index=index, operator=operator, params={"steps": 60}, parent=parent, diagnosis=weak.hash,
+            proposer="bandit" if operator == "self_labels" else "",
+        )  # fmt: skip
         self.add("proposed", f"{id_}/proposed", {"id": id_, "proposal": proposal.plain(), "answers": weak.plain()})
         funnel = {"drawn": 600, "sampled": 2400, "executed": 2000, "correct": 900, "kept": 700}
         data = self.store.put_json({"rows": name})

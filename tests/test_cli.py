@@ -43,6 +43,9 @@ OPTIONS = {
     "lineage": ["--dir", "--json"],
     "log": ["--dir", "--events", "--json", "--last"],
     "memory export": ["--dir", "--json", "--out"],
+    "memory forget": ["--change", "--dir", "--everything", "--file", "--json", "--task"],
+    "memory search": ["--count", "--dir", "--file", "--json", "text"],
+    "memory show": ["--dir", "--file", "--json"],
     "promote": ["--by", "--dir", "--force", "--json", "--reason", "version"],
     "rebuild": ["--dir", "--json", "--line", "version"],
     "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
@@ -383,7 +386,7 @@ def test_check_finds_a_task_in_the_runs_own_folder(evolvent: Any, toy_seed: Path
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     rows = evolvent("check", "-C", tmp_path, "--json").json["checks"]
     assert {row["check"]: row["ok"] for row in rows if row["check"] != "gate"} == dict.fromkeys(
-        ("settings", "short", "long", "operators", "model"), True
+        ("settings", "short", "long", "operators", "proposers", "model"), True
     )
 
 
@@ -417,12 +420,41 @@ def test_report_is_written_without_opening_the_sealed_problems(evolvent: Any, ru
 
 
 def test_memory_export_is_what_an_import_takes(evolvent: Any, run: Path, tmp_path: Path) -> None:
-    from evolvent.memory.effects import Effects
+    from evolvent.memory.memory import Memory
 
     shown = evolvent("memory", "export", "-C", run).json
-    evolvent("memory", "export", "-C", run, "--out", tmp_path / "m.json")
+    said = evolvent("memory", "export", "-C", run, "--out", tmp_path / "m.json")
+    assert "1 episode" in said.out
     assert json.loads((tmp_path / "m.json").read_text()) == shown
-    assert Effects.from_plain(shown).plain() == shown
+    assert Memory.from_plain(shown).plain() == shown
+
+
+def test_memory_is_shown_and_searched(evolvent: Any, run: Path) -> None:
+    shown = evolvent("memory", "show", "-C", run, "--json").json
+    assert shown["episodes"] == 1, "a probe is none"
+    assert [(row["change"], row["accepted"], row["judged"]) for row in shown["effects"]] == [("self_labels", 1, 1)]
+    assert shown["proposers"]["bandit"]["accepted"] == 1
+    text = evolvent("memory", "show", "-C", run).out
+    assert "gains in points on dev" in text
+    hits = evolvent("memory", "search", "labels self_labels", "-C", run, "--json").json
+    assert [(hit["operator"], hit["share"]) for hit in hits] == [("self_labels", 0.5)]
+    assert "nothing remembered of: scaffold" in evolvent("memory", "search", "scaffold", "-C", run).out
+
+
+def test_forgetting_is_an_event_in_a_run_and_a_rewriting_of_a_file(evolvent: Any, run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "m.json"
+    evolvent("memory", "export", "-C", run, "--out", kept)
+    assert evolvent("memory", "forget", "-C", run).code == UsageError.exit_code
+    said = evolvent("memory", "forget", "--change", "gold", "-C", run)
+    assert (said.code, "nothing of that is remembered" in said.err) == (UsageError.exit_code, True)
+    assert (
+        evolvent("memory", "forget", "--change", "self_labels", "-f", kept, "--json").json["forgotten"]["episodes"] == 1
+    )
+    assert json.loads(kept.read_text())["episodes"] == []
+    assert "1 episodes" in evolvent("memory", "forget", "--everything", "-C", run).out
+    assert "nothing is remembered yet" in evolvent("memory", "show", "-C", run).out
+    assert [e.payload["everything"] for e in toy_world.events(run) if e.kind == "memory.forgotten"] == [True]
+    assert evolvent("audit", "-C", run).code == 0
 
 
 def test_settings_of_a_run_that_began_are_not_to_be_changed(evolvent: Any, run: Path) -> None:

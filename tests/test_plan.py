@@ -49,7 +49,8 @@ def test_the_hash_of_the_plan_is_of_the_plan_alone() -> None:
         (with_plan(alpha_safety=0.05), "alpha_safety: Input should be a valid string, got 0.05"),
         ({**GOOD, "seed": -1}, "seed: .*greater than or equal to 0, got -1"),
         ({**GOOD, "seed": "1"}, "seed: .*valid integer, got '1'"),
-        ({**GOOD, "proposer": "oracle"}, "proposer: "),
+        ({**GOOD, "proposers": []}, "proposers: .*at least 1 item"),
+        ({**GOOD, "proposer": "bandit"}, "unknown key 'proposer'; did you mean 'proposers'"),
         ([], "expected keys and values, got list"),
     ],
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from evolvent.memory.episodes import EPISODE_LIMIT
 from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State, certified_after, champions
-from evolvent.types import Event
+from evolvent.types import Event, Proposal
 
 
 def event(kind: str, **payload: Any) -> Event:
@@ -25,14 +26,23 @@ def begun() -> State:
     return state
 
 
+def proposed(state: State, id_: str, **fields: Any) -> None:
+    plain = Proposal(turn=1, index=0, operator="gold", params={"n": id_}, parent="seed", **fields).plain()
+    answers = {"skill": "a", "errors": {"syntax": 3, "empty": 1}}
+    state.apply(event("proposed", id=id_, proposal=plain, answers=answers))
+
+
 def built(state: State, id_: str, name: str, flops: int = 10, data: str = "") -> None:
-    proposal = {"operator": "gold", "params": {"n": id_}}
-    state.apply(event("proposed", id=id_, proposal=proposal, answers={"skill": "a"}))
-    state.apply(event("built", id=id_, **version(name), flops=flops, tokens=7, data=data))
+    proposed(state, id_, proposer="bandit", predicted_gain="6", predicted_deviation="4")
+    funnel = {"drawn": 10, "kept": 4} if data else {}
+    state.apply(event("built", id=id_, **version(name), flops=flops, tokens=7, data=data, funnel=funnel))
 
 
 def screened(state: State, id_: str) -> None:
-    state.apply(event("screened", id=id_, target={"wins": 1, "losses": 2, "n": 9}))
+    target = {"wins": 1, "losses": 2, "n": 9}
+    state.apply(
+        event("screened", id=id_, target=target, skills={"t": target, "other": {"wins": 4, "losses": 0, "n": 9}})
+    )
 
 
 def promoted(state: State, name: str, forced: bool) -> None:
@@ -73,7 +83,7 @@ def test_a_rollback_gives_the_place_back() -> None:
 def test_a_failed_build_is_paid_for_and_may_be_tried_again() -> None:
     state = begun()
     for id_, flops, error in (("1.0", 10, "diverged"), ("1.1", 0, "diverged"), ("1.2", 0, "over_budget")):
-        state.apply(event("proposed", id=id_, proposal={"operator": "gold", "params": {"n": id_}}, answers=None))
+        proposed(state, id_)
         state.apply(event("build.failed", id=id_, error=error, message="", flops=flops, tokens=3))
         state.apply(event("rejected", id=id_, version="", reason=f"build failed: {error}"))
     assert state.spent["flops"] == 10
@@ -108,18 +118,20 @@ def test_a_free_idea_that_was_rejected_is_barred_until_the_champion_changes() ->
 
 def test_it_stays_the_same_size_however_long_the_run() -> None:
     state, sizes = begun(), []
-    for turn in range(1, 60):
+    for turn in range(1, EPISODE_LIMIT):
         state.apply(event("turn.started", turn=turn, champion=state.champion))
         for i in range(2):
             built(state, f"{turn}.{i}", f"v{turn}.{i}", flops=0, data=f"d{turn}.{i}")
             screened(state, f"{turn}.{i}")
             state.apply(event("rejected", id=f"{turn}.{i}", version="x", reason="futile"))
         state.apply(event("turn.ended", turn=turn, champion=state.champion, spent={}))
-        sizes.append(len(json.dumps(state.plain())))
+        if turn % 20 == 0:
+            sizes.append(len(json.dumps(state.plain())))
+    assert len(state.memory.episodes) == EPISODE_LIMIT
     assert len(state.pool) == POOL_LIMIT
     assert len(state.barred) == BARRED_LIMIT
     assert state.versions.keys() == {"seed"}
-    assert max(sizes[30:]) - min(sizes[30:]) < 100
+    assert max(sizes[-5:]) < 1.02 * min(sizes[-5:])
 
 
 def test_unknown_kinds_change_nothing() -> None:
@@ -167,3 +179,73 @@ def test_a_version_that_the_check_took_down_is_not_where_a_rollback_leads() -> N
         Event(**gone),
     ]
     assert champions(changes) == (["seed", "a", "bad", "a"], {"bad"})
+
+
+def started() -> State:
+    state = begun()
+    state.apply(event("run.started", task="strings", config={"plan": {"target": "t"}}))
+    skills = {"t": {"n": 10, "correct": 8}, "other": {"n": 10, "correct": 1}}
+    state.apply(event("diagnosed", champion="seed", skills=skills, subgoals={}, flops=0, tokens=0))
+    return state
+
+
+def test_an_episode_is_remembered_once_its_proposal_is_decided() -> None:
+    state = started()
+    built(state, "1.0", "a", flops=5 * 10**6, data="d")
+    screened(state, "1.0")
+    assert state.memory.episodes == []
+    verdict = {"decision": "reject", "reason": "futile"}
+    state.apply(event("verdict", id="1.0", verdict=verdict, problems=0, tokens=0))
+    state.apply(event("rejected", id="1.0", version="a", reason="futile"))
+    (episode,) = state.memory.episodes
+    assert episode.plain() == {
+        "task": "strings", "run": "r", "id": "1.0", "operator": "gold", "params": {"n": "1.0"}, "proposer": "bandit",
+        "skill": "a", "error": "syntax", "errors": {"syntax": 3, "empty": 1}, "band": "high", "outcome": "rejected",
+        "reason": "futile", "gain": -11111, "predicted": 6000, "mflops": 5,
+        "signals": {"foreseen": 1500, "kept": 400, "dev": -577, "others": 2000},
+    }  # fmt: skip
+
+
+def test_how_far_a_proposal_came_is_its_outcome() -> None:
+    state = started()
+    for id_ in ("1.0", "1.1", "1.2", "1.3", "1.4"):
+        proposed(state, id_)
+    for id_ in ("1.0", "1.1", "1.2"):
+        state.apply(event("built", id=id_, **version(id_), flops=1, tokens=0, data="", funnel={}))
+    screened(state, "1.1")
+    screened(state, "1.2")
+    state.apply(event("verdict", id="1.2", verdict={"decision": "accept"}, problems=0, tokens=0))
+    promoted = {"id": "1.2", "forced": False, **version("1.2")}
+    state.apply(event("promoted", **promoted))
+    for id_, error in (("1.3", "diverged"), ("1.4", "over_budget")):
+        state.apply(event("build.failed", id=id_, error=error, message="", flops=0, tokens=0))
+    for id_ in ("1.0", "1.1", "1.3", "1.4"):
+        state.apply(event("rejected", id=id_, version="", reason="so"))
+    outcomes = {e.id: e.outcome for e in state.memory.episodes}
+    assert outcomes == {
+        "1.2": "promoted", "1.0": "dropped", "1.1": "screened out", "1.3": "failed", "1.4": "dropped"
+    }  # fmt: skip
+
+
+def test_what_a_budget_dropped_counts_as_untried_and_a_new_champion_starts_afresh() -> None:
+    state = started()
+    proposed(state, "1.0")
+    proposed(state, "1.1")
+    state.apply(event("build.failed", id="1.0", error="over_budget", message="", flops=0, tokens=0))
+    state.apply(event("rejected", id="1.0", version="", reason="build failed: over_budget"))
+    assert state.tried == ['gold|{"n":"1.1"}']
+    promoted(state, "p", forced=True)
+    assert state.tried == []
+
+
+def test_probes_are_not_remembered_and_a_person_may_let_the_run_forget() -> None:
+    state = started()
+    plain = Proposal(turn=1, index=0, operator="null", params={}, parent="seed").plain()
+    state.apply(event("proposed", id="1.0", proposal=plain, answers=None))
+    state.apply(event("rejected", id="1.0", version="", reason="futile"))
+    assert state.memory.episodes == []
+    built(state, "1.1", "a")
+    screened(state, "1.1")
+    state.apply(event("rejected", id="1.1", version="a", reason="futile"))
+    state.apply(event("memory.forgotten", arm="gold", task="", everything=False, by="me"))
+    assert (state.memory.episodes, state.memory.effects.groups, state.memory.rules.edges) == ([], {}, {})

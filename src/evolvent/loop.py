@@ -204,15 +204,16 @@ class Loop:
         return proposals
 
     def _ideas(self, turn: int, found: Payload) -> list[Idea]:
-        weaknesses = [Diagnosis(**row) for row in found["weaknesses"]]
         champion = self.state.versions[self.state.champion]
         situation = Situation(
             turn=turn,
-            weaknesses=weaknesses,
-            effects=self.state.effects,
+            weaknesses=[Diagnosis(**row) for row in found["weaknesses"]],
+            memory=self.state.memory,
+            band=self.state.band,
             policy=champion["policy"],
             scaffold=champion["candidate"]["scaffold"],
             barred=frozenset(self.state.barred),
+            tried=self.state.tried,
         )
         probes = due_probes(turn, self.settings.probes.every_turns)
         specs = [self.operators[name].spec for name in self.settings.plan.operators]
@@ -232,6 +233,8 @@ class Loop:
             predicted_gain=dec(idea.foreseen.points, 3),
             predicted_deviation=dec(idea.foreseen.deviation, 3),
             predicted_flops=idea.foreseen.flops,
+            proposer=idea.proposer,
+            why=idea.why,
         )
 
     def _build(self, proposals: Sequence[Proposal]) -> None:

@@ -13,7 +13,7 @@ import difflib
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -199,7 +199,9 @@ class Settings(_Strict):
     proposals_per_turn: int = Field(default=2, ge=1, le=16, description="built side by side, one per worker")
     workers: int = Field(default=2, ge=1, le=256)
     threads: int = Field(default=1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
-    proposer: Literal["bandit", "random"] = "bandit"
+    proposers: list[str] = Field(
+        default=["bandit"], min_length=1, description="who thinks of changes; several compete for the turn's places"
+    )
     judge: JudgeSettings = JudgeSettings()
     # Where the record is copied to is no part of what the run is: it may change, and no event depends on it.
     witness: list[str] = Field(

@@ -19,6 +19,7 @@ from evolvent.errors import UsageError
 
 TASKS = "evolvent.tasks"
 OPERATORS = "evolvent.operators"
+PROPOSERS = "evolvent.proposers"
 
 
 def names(group: str) -> list[str]:

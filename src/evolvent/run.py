@@ -27,9 +27,8 @@ from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
-from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
+from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, load_proposers, read_memory
 from evolvent.plan import CONFIG_NAME, Settings
-from evolvent.propose.bandit import BanditProposer, RandomProposer
 from evolvent.provenance.keeper import Keeper
 from evolvent.provenance.versions import find_version
 from evolvent.state import CHANGES, State, certified_after, champions
@@ -153,7 +152,7 @@ class Run:
 
         Args:
             turns: stop after this turn, whatever the goal says.
-            memory: effects exported by an earlier run; only at the start.
+            memory: what an earlier run exported; only at the start.
             on_event: told of each event.
             on_stage: told what is going on.
             secret_hex: the judge's secret, for tests.
@@ -218,7 +217,7 @@ class Run:
                     judge=judge,
                     settings=settings,
                     operators=operators,
-                    proposer=BanditProposer() if settings.proposer == "bandit" else RandomProposer(),
+                    proposer=load_proposers(settings.proposers),
                     state=self.state(ledger),
                     gold=gold,
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),
@@ -274,6 +273,15 @@ class Run:
             event = ledger.append("promoted", payload, actor="human", key=key)
             on_event(event)
             keeper.told(event)
+
+    def forget(self, *, arm: str, task: str, everything: bool, by: str) -> None:
+        """Let the run forget a kind of change, a task's episodes, or all; from the next turn on. Recorded."""
+        with self.ledger() as ledger:
+            ledger.acquire()
+            keeper = self.keeper(ledger)
+            keeper.begin()
+            payload = {"arm": arm, "task": task, "everything": everything, "by": by}
+            keeper.told(ledger.append("memory.forgotten", payload, actor="human", key=f"forgot/{ledger.head()[0]}"))
 
     def rollback(
         self, *, by: str, to: str = "", reason: str = "asked for", on_event: Watch = lambda event: None
@@ -346,8 +354,8 @@ class Run:
         if memory is not None and loop.ledger.get("memory") is None:
             if loop.state.turn or loop.state.slots:
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
-            effects = read_memory(memory)
-            loop.once("memory.imported", "memory", lambda: {"memory": effects.plain()})
+            known = read_memory(memory)
+            loop.once("memory.imported", "memory", lambda: {"memory": known.plain()})
         loop.once("seed.imported", "seed", lambda: self._import_seed(loop.gold))
 
     def _import_seed(self, gold: str) -> Payload:

@@ -9,16 +9,18 @@ Not here: what people are shown (`report/`), which keeps the whole story.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from evolvent.goals import gain_limits
-from evolvent.memory.effects import Effects, arm
-from evolvent.propose.bandit import fingerprint
+from evolvent.memory.episodes import DROPPED, FAILED, MILLI, PROMOTED, REJECTED, SCREENED_OUT, Episode, band
+from evolvent.memory.memory import Memory
+from evolvent.propose.base import PROBES, failure_class, fingerprint
 from evolvent.types import Event
 
 BARRED_LIMIT = 24
+TRIED_LIMIT = 64
 POOL_LIMIT = 6
 UNITS = ("flops", "tokens", "problems")
 
@@ -36,8 +38,10 @@ class State:
         slots: slots opened so far; spending of the error budget follows it.
         promotions: promotions by the gate.
         standing: standing checks opened; `standing_at`: turn of the last; `standing_of`: version it looked at.
-        effects: what operators were worth.
+        run: the run's id; `task`, `target`: name of its task, and the skill that must get better.
+        memory: what was tried and what it was worth, earlier runs' memory included.
         barred: fingerprints of ideas that make no sense under this champion.
+        tried: fingerprints of the newest ideas tried on this champion.
         pool: data artifacts gathered, oldest first, the newest few.
         subgoals: open subgoals by id.
         proposals: this turn's proposals by id, with what has happened to them.
@@ -57,8 +61,12 @@ class State:
     standing: int = 0
     standing_at: int = 0
     standing_of: str = ""
-    effects: Effects = field(default_factory=Effects)
+    run: str = ""
+    task: str = ""
+    target: str = ""
+    memory: Memory = field(default_factory=Memory)
     barred: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
     pool: list[str] = field(default_factory=list)
     subgoals: dict[str, dict[str, Any]] = field(default_factory=dict)
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -71,6 +79,7 @@ class State:
 
     def apply(self, event: Event) -> None:
         """Take one event in. Kinds that change nothing here are passed over."""
+        self.run = event.run
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler is not None:
             handler(event.payload)
@@ -92,19 +101,31 @@ class State:
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for a snapshot."""
-        return {**vars(self), "effects": self.effects.plain()}
+        return {**vars(self), "memory": self.memory.plain()}
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> State:
         """From a snapshot."""
-        return cls(**{**data, "effects": Effects.from_plain(data["effects"], "snapshot")})
+        return cls(**{**data, "memory": Memory.from_plain(data["memory"], "snapshot")})
+
+    @property
+    def band(self) -> str:
+        """Regime of the target under the champion that was diagnosed last."""
+        counts = self.dev.get(self.target, {"correct": 0, "n": 0})
+        return band(counts["correct"], counts["n"])
+
+    def _on_run_started(self, p: dict[str, Any]) -> None:
+        self.task, self.target = p["task"], p["config"]["plan"]["target"]
 
     def _on_seed_imported(self, p: dict[str, Any]) -> None:
         self.seed = self.champion = self.certified = p["version"]
         self.versions[p["version"]] = _version(p)
 
     def _on_memory_imported(self, p: dict[str, Any]) -> None:
-        self.effects = Effects.from_plain(p["memory"])
+        self.memory = Memory.from_plain(p["memory"])
+
+    def _on_memory_forgotten(self, p: dict[str, Any]) -> None:
+        self.memory.forget(arm=p["arm"], task=p["task"], everything=p["everything"])
 
     def _on_turn_started(self, p: dict[str, Any]) -> None:
         self.proposals = {}
@@ -126,58 +147,72 @@ class State:
     _on_goal_abandoned = _on_goal_closed
 
     def _on_proposed(self, p: dict[str, Any]) -> None:
-        proposal = p["proposal"]
-        failure = next((w["skill"] for w in [p["answers"]] if w), "")
-        self.proposals[p["id"]] = {"operator": proposal["operator"], "params": proposal["params"], "failure": failure}
+        proposal, answers = p["proposal"], p["answers"] or {}
+        known = {name: proposal[name] for name in ("operator", "params", "proposer")}
+        self.proposals[p["id"]] = {
+            **known,
+            "skill": answers.get("skill", ""),
+            "error": failure_class(answers.get("errors", {})),
+            "errors": answers.get("errors", {}),
+            "band": self.band,
+            "predicted": round(MILLI * float(proposal["predicted_gain"])),
+            "signals": {},
+        }
+        deviation = float(proposal["predicted_deviation"])
+        if deviation:
+            self.proposals[p["id"]]["signals"]["foreseen"] = round(
+                MILLI * float(proposal["predicted_gain"]) / deviation
+            )
+        self.tried = [*self.tried, fingerprint(proposal["operator"], proposal["params"])][-TRIED_LIMIT:]
 
     def _on_built(self, p: dict[str, Any]) -> None:
         self.versions[p["version"]] = _version(p)
-        self.proposals[p["id"]].update(version=p["version"], flops=p["flops"])
+        proposal = self.proposals[p["id"]]
+        proposal.update(version=p["version"], flops=p["flops"])
         if p["data"]:
             self.pool = [*self.pool, p["data"]][-POOL_LIMIT:]
+            proposal["signals"]["kept"] = round(MILLI * p["funnel"]["kept"] / max(1, p["funnel"]["drawn"]))
 
     def _on_build_failed(self, p: dict[str, Any]) -> None:
         # What ran out of a budget was not shown to fail; anything else that fails for nothing would fail again.
-        self.proposals[p["id"]].update(flops=p["flops"], tried=p["error"] != "over_budget")
+        tried = p["error"] != "over_budget"
+        self.proposals[p["id"]].update(flops=p["flops"], tried=tried, outcome=FAILED if tried else DROPPED)
 
     def _on_screened(self, p: dict[str, Any]) -> None:
-        proposal = self.proposals[p["id"]]
-        proposal["tried"] = True
-        target = p["target"]
-        self.effects.screened(
-            arm(proposal["operator"], proposal["params"]),
-            proposal["failure"],
-            target["wins"],
-            target["losses"],
-            target["n"],
-            proposal["flops"],
-        )
+        proposal, target = self.proposals[p["id"]], p["target"]
+        others = [counts for skill, counts in p["skills"].items() if skill != self.target]
+        proposal["signals"] |= {"dev": _paired_z([target]), "others": _paired_z(others)}
+        gain = round(100 * MILLI * (target["wins"] - target["losses"]) / max(1, target["n"]))
+        proposal.update(tried=True, gain=gain, outcome=SCREENED_OUT)
 
     def _on_slot_opened(self, p: dict[str, Any]) -> None:
         self.slots = p["slot"]
 
     def _on_verdict(self, p: dict[str, Any]) -> None:
-        proposal = self.proposals[p["id"]]
-        proposal["tried"] = True
-        name = arm(proposal["operator"], proposal["params"])
-        self.effects.judged(name, proposal["failure"], p["verdict"]["decision"] == "accept")
+        self.proposals[p["id"]].update(tried=True, outcome=REJECTED)
 
     def _on_promoted(self, p: dict[str, Any]) -> None:
         was = self.versions[self.champion]["candidate"]["model"]
         grounded = self.champion == self.certified
         self.champion = p["version"]
         self.versions[p["version"]] = _version(p)
+        self.tried = []
         if p["candidate"]["model"] != was:
             self.barred = []  # under the same weights, what lost to a weaker champion need not meet a stronger one
         if p["forced"]:
             self.standing_of = ""  # what was once looked at, and perhaps taken down, is looked at again
         else:
+            self._learn(p["id"], PROMOTED, "")
             self.promotions += 1
             if grounded:  # better than one that a person forced in says nothing of the last certified one
                 self.certified = p["version"]
 
     def _on_rejected(self, p: dict[str, Any]) -> None:
         proposal = self.proposals.get(p["id"])
+        self._learn(p["id"], "", p["reason"])
+        if proposal is not None and proposal.get("outcome", DROPPED) == DROPPED:  # nobody has looked at it
+            mark = fingerprint(proposal["operator"], proposal["params"])
+            self.tried = [other for other in self.tried if other != mark]
         if proposal is not None and proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
             # It was looked at, and costs nothing to build: nothing but the champion can change its worth.
             self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
@@ -192,12 +227,24 @@ class State:
         self.champion = p["to"]
         self.versions[p["to"]] = _version(p)
         self.certified = p["certified"]
-        self.barred = []
+        self.barred, self.tried = [], []
 
     def _on_turn_ended(self, p: dict[str, Any]) -> None:
         self.turn = p["turn"]
         kept = {self.seed, self.champion, self.certified}
         self.versions = {name: version for name, version in self.versions.items() if name in kept}
+
+    def _learn(self, id_: str, outcome: str, reason: str) -> None:
+        """The episode of a proposal is over; what probes show says nothing of real changes."""
+        found = self.proposals.get(id_)
+        if found is None or found["operator"] in PROBES:
+            return
+        told = ("operator", "params", "proposer", "skill", "error", "errors", "band", "predicted", "signals")
+        episode = Episode(
+            task=self.task, run=self.run, id=id_, outcome=outcome or found.get("outcome", DROPPED), reason=reason,
+            gain=found.get("gain"), mflops=found.get("flops", 0) // 10**6, **{name: found[name] for name in told},
+        )  # fmt: skip
+        self.memory.learn(episode)
 
     def _on_run_stopped(self, p: dict[str, Any]) -> None:
         self.stopped = p["reason"]
@@ -207,6 +254,12 @@ class State:
 
 
 COSTLY = frozenset({"diagnosed", "built", "build.failed", "screened", "verdict", "standing.checked"})
+
+
+def _paired_z(counts: Sequence[dict[str, int]]) -> int:
+    """Wins minus losses over the root of their number, in thousandths: a z value of no difference."""
+    wins, losses = (sum(c[side] for c in counts) for side in ("wins", "losses"))
+    return round(MILLI * (wins - losses) / (wins + losses) ** 0.5) if wins + losses else 0
 
 
 def _version(p: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
@@ -227,6 +227,8 @@ class Proposal(Record):
         predicted_gain: on the target's dev problems, points, decimal text.
         predicted_deviation: standard deviation of that gain, points, decimal text.
         predicted_flops: of its build; 0 where none was foreseen.
+        proposer: who thought of it, ``""`` for a probe.
+        why: the proposer's reason in words, or ``""``.
     """
 
     turn: int
@@ -239,6 +241,8 @@ class Proposal(Record):
     predicted_gain: str = "0"
     predicted_deviation: str = "0"
     predicted_flops: int = 0
+    proposer: str = ""
+    why: str = ""
 
 
 class Decision(StrEnum):

@@ -23,7 +23,7 @@ def run(
         int | None, typer.Option("--turns", min=1, help="Stop after this turn instead of the goal's.")
     ] = None,
     memory: Annotated[
-        Path | None, typer.Option("--memory", help="Effects exported by an earlier run; only at the start.")
+        Path | None, typer.Option("--memory", help="Memory exported by an earlier run; only at the start.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

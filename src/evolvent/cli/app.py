@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, again, begin, checks, judging, reading
+from evolvent.cli import acting, again, begin, checks, judging, reading, remembering
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -50,7 +50,10 @@ def _app() -> typer.Typer:
         root.command(name)(command)
     memory = typer.Typer(no_args_is_help=True, help="What was learned about changes.", **plain)
     memory.callback()(_memory)
-    memory.command("export")(reading.memory_export)
+    memory.command("show")(remembering.memory_show)
+    memory.command("search")(remembering.memory_search)
+    memory.command("export")(remembering.memory_export)
+    memory.command("forget")(remembering.memory_forget)
     root.add_typer(memory, name="memory")
     judge = typer.Typer(no_args_is_help=True, help="A judge on another host.", **plain)
     judge.callback()(_judge)

@@ -1,4 +1,4 @@
-"""Commands that read a run and change nothing: status, log, show, diff, lineage, diagnose, memory export.
+"""Commands that read a run and change nothing: status, log, show, diff, lineage, diagnose.
 
 Not here: commands that act (`acting.py`) or check (`checks.py`).
 """
@@ -139,6 +139,7 @@ def diff(
     from evolvent.provenance.origin import version_story
     from evolvent.provenance.versions import find_version
     from evolvent.report import words
+    from evolvent.report.terminal import table
 
     with opened(folder) as (run, ledger):
         mine, theirs = (version_story(ledger, find_version(ledger, name), run.evidence) for name in (a, b))
@@ -148,10 +149,10 @@ def diff(
         return emit({"a": mine["version"], "b": theirs["version"], "differences": pairs})
     if not found:
         return show("no difference but the name")
-    table = _table("", words.short(mine["version"]), words.short(theirs["version"]))
+    rows = table("", words.short(mine["version"]), words.short(theirs["version"]))
     for path, pair in found.items():
-        table.add_row(Text(path), *(Text(_plain(value, 60)) for value in pair))
-    return show(table)
+        rows.add_row(Text(path), *(Text(_plain(value, 60)) for value in pair))
+    return show(rows)
 
 
 def lineage(folder: Dir = HERE, as_json: AsJson = False) -> None:
@@ -184,6 +185,7 @@ def diagnose(folder: Dir = HERE, as_json: AsJson = False) -> None:
     from rich.text import Text
 
     from evolvent.report import words
+    from evolvent.report.terminal import table
 
     with opened(folder) as (_, ledger):
         found = None
@@ -197,29 +199,12 @@ def diagnose(folder: Dir = HERE, as_json: AsJson = False) -> None:
         f"{name} {words.percent(c['correct'] / max(1, c['n']))} of {c['n']}"
         for name, c in sorted(found["skills"].items())
     )
-    table = _table("skill", "slice", "failed", "90 % interval", "errors", "suspected cause")
+    rows = table("skill", "slice", "failed", "90 % interval", "errors", "suspected cause")
     for row in found["weaknesses"]:
         span = f"{words.percent(float(row['low']))} to {words.percent(float(row['high']))}"
         cells = (row["skill"], words.pairs(row["slice"]), f"{row['failures']} of {row['n']}", span)
-        table.add_row(*(Text(words.clean(cell)) for cell in (*cells, words.pairs(row["errors"]), row["cause"])))
-    return show(f"turn {found['turn']}, champion {words.short(found['champion'])}: {', '.join(scores)}", table)
-
-
-def memory_export(
-    folder: Dir = HERE,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; standard output by default.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What each operator was worth here, for `evolvent run --memory` of another run. Always JSON."""
-    from evolvent.disk import write_atomic
-
-    with opened(folder) as (run, ledger):
-        plain = run.state(ledger).effects.plain()
-    if out is None:
-        return emit(plain)
-    write_atomic(out, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
-    line = {"memory": str(out), "effects": len(plain["effects"])}
-    return emit(line) if as_json else show(f"wrote {out}: {line['effects']} effects")
+        rows.add_row(*(Text(words.clean(cell)) for cell in (*cells, words.pairs(row["errors"]), row["cause"])))
+    return show(f"turn {found['turn']}, champion {words.short(found['champion'])}: {', '.join(scores)}", rows)
 
 
 def _story(ledger: Ledger) -> Story:
@@ -233,16 +218,6 @@ def _evidence_or_none(run: Run, name: str) -> dict[str, Any]:
         return run.evidence(name)
     except UsageError:
         return {}
-
-
-def _table(*names: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
-    for name in names:
-        table.add_column(name)
-    return table
 
 
 def _tree(value: dict[str, Any]) -> Table:

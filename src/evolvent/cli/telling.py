@@ -95,7 +95,8 @@ def _planned(p: Json) -> list[str]:
 def _proposed(p: Json) -> list[str]:
     plan = p["proposal"]
     inside = f" ({words.pairs(plan['params'], 80)})" if plan["params"] else ""
-    return [f"{p['id']}: proposed {plan['operator']}{inside}"]
+    by = f" by {plan['proposer']}" if plan["proposer"] else ""
+    return [f"{p['id']}: proposed {plan['operator']}{inside}{by}"]
 
 
 def _built(p: Json) -> list[str]:
@@ -119,7 +120,8 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "run.started": _started,
     "judge.sealed": lambda p: [f"the judge sealed its secret: {p['commitment'][:16]}"],
     "seed.imported": _imported,
-    "memory.imported": lambda p: [f"memory of an earlier run: {len(p['memory']['effects'])} effects"],
+    "memory.imported": lambda p: [f"memory of earlier runs: {len(p['memory']['episodes'])} episodes"],
+    "memory.forgotten": lambda p: [f"forgotten by {p['by']}: {p['arm'] or p['task'] or 'everything'}"],
     "turn.started": _turn,
     "diagnosed": _diagnosed,
     "goal.opened": lambda p: [f"subgoal opened: {p['id']}"],

@@ -38,7 +38,6 @@ _WORDS = {
     "budget.tokens": "tokens read and written",
     "proposals_per_turn": "changes tried in a turn, built side by side",
     "workers": "jobs that run at once",
-    "proposer": "what chooses the next change: bandit (learns which operators help), or random",
 }
 
 

@@ -1,34 +1,43 @@
-"""Effect estimates per operator and failure class: how much did such a change help, on dev, and what did it cost?
+"""Effect estimates: how much does a change help, for which failures, in which regime, and what does it cost?
 
-Semantic memory in its first form: a fold over `screened` and `verdict` events in whole numbers, so that it is the same
-after a crash and on each machine; it can be exported and handed to the next run. Estimates come from dev, never from
-the judge's items: the judge gives one bit, which is counted too.
+The second layer of memory. Running sums in whole numbers per ``arm|regime|failure class``, folded from episodes, so
+that they are the same after a crash and on each machine. An estimate is shrunk level by level: the operator's prior,
+the arm over everything, the arm in this regime, the arm in this regime on this class. How far a level is trusted
+follows from the spread among its groups (method of moments), so classes that behave alike lend each other their
+evidence, and a class that is different is believed once it was seen often enough. Values of parameters shift the
+estimate, each by what was seen with it.
 
-Not here: rules, episodes, shrinkage between operators.
+Gains come from dev, never from the judge's items; the judge gives one bit, which is counted too.
+
+Not here: episodes, what a signal is worth, rules.
+
+References:
+    DerSimonian and Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 1986 (spread between groups).
+    Efron and Morris, "Stein's estimation rule and its competitors", JASA 1973 (shrinkage).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import Any
 
-from evolvent.errors import UsageError
+from evolvent.memory.episodes import MILLI, PROMOTED, Episode, arm
+from evolvent.types import canonical_json
 
-MILLI = 1000  # gains are kept in thousandths of a percentage point
-_UNSEEN_VARIANCE = 25.0  # of a gain about its prior mean, points squared, before anything was tried
+_TRIAL_VARIANCE = 100.0  # of one trial's gain about its arm's mean, points squared, before any was seen
+_ARM_VARIANCE = 100.0  # of an arm's mean about its operator's prior
+_GROUP_VARIANCE = 25.0  # of a regime's or class's mean about its arm's
+_WORTH = 3.0  # trials, or groups, that such an assumption is worth
+KEPT = 512  # groups and values of parameters: open-ended spaces must not make a loop grow that goes on forever
 _LEAST_VARIANCE = 4.0  # points squared: a few trials that agree prove no certainty, and dev problems are few
-FORMAT = "evolvent-memory-1"
-
-
-def arm(operator: str, params: Mapping[str, Any]) -> str:
-    """What is learned about: an operator, and its ``kind`` where it has one (programs differ more than rates do)."""
-    return f"{operator}:{params['kind']}" if "kind" in params else operator
 
 
 @dataclass(kw_only=True)
 class Effect:
-    """Running sums of one operator on one failure class.
+    """Running sums of one arm in one regime on one class.
 
     Attributes:
         n: screened proposals.
@@ -36,7 +45,7 @@ class Effect:
         squares: sum of squared gains, in points (rounded), for the spread.
         accepted: promotions by the gate.
         judged: verdicts.
-        mflops: sum of build costs, millions of operations.
+        builds: builds that cost something; `mflops`: sum of their costs, millions of operations.
     """
 
     n: int = 0
@@ -44,7 +53,24 @@ class Effect:
     squares: int = 0
     accepted: int = 0
     judged: int = 0
+    builds: int = 0
     mflops: int = 0
+
+    def learn(self, episode: Episode) -> None:
+        """Count one episode."""
+        if episode.gain is not None:
+            self.n += 1
+            self.total += episode.gain
+            self.squares += round((episode.gain / MILLI) ** 2)
+        self.judged += int(episode.judged)
+        self.accepted += int(episode.outcome == PROMOTED)
+        self.builds += int(episode.mflops > 0)
+        self.mflops += episode.mflops
+
+    @property
+    def mean(self) -> float:
+        """Mean gain, points."""
+        return self.total / MILLI / max(1, self.n)
 
     def plain(self) -> dict[str, int]:
         """As JSON."""
@@ -66,71 +92,218 @@ class Foreseen:
     flops: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is known of the mean gain.
+
+    Attributes:
+        mean: points.
+        error: standard error of that mean, points.
+        deviation: standard deviation of a single trial about it, points.
+        n: trials of the arm, anywhere.
+    """
+
+    mean: float
+    error: float
+    deviation: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """For what an estimate is asked.
+
+    Attributes:
+        band: regime.
+        error: failure class, ``""`` for none.
+    """
+
+    band: str
+    error: str = ""
+
+
 @dataclass
 class Effects:
-    """All effects, by ``arm|class``; the class is the change kind or slice that a proposal answered."""
+    """All sums: `groups` by ``arm|band|error``, `values` by ``arm|param=value``."""
 
-    by_key: dict[str, Effect] = field(default_factory=dict)
+    groups: dict[str, Effect] = field(default_factory=dict)
+    values: dict[str, Effect] = field(default_factory=dict)
 
-    def of(self, operator: str, failure: str) -> Effect:
-        """The effect of an operator on a class, made empty when new."""
-        return self.by_key.setdefault(f"{operator}|{failure}", Effect())
+    def learn(self, episode: Episode) -> None:
+        """Count one episode."""
+        key = f"{episode.arm}|{episode.band}|{episode.error}"
+        self.groups.setdefault(key, Effect()).learn(episode)
+        for name in _value_names(episode.operator, episode.params):
+            self.values.setdefault(name, Effect()).learn(episode)
+        for sums in (self.groups, self.values):
+            if len(sums) > KEPT:
+                del sums[min(sums, key=lambda name: (sums[name].n, name))]
 
-    def screened(self, operator: str, failure: str, wins: int, losses: int, n: int, flops: int) -> None:
-        """Count one screening: paired wins and losses on the target's dev problems."""
-        effect = self.of(operator, failure)
-        gain = round(100 * MILLI * (wins - losses) / max(1, n))
-        effect.n += 1
-        effect.total += gain
-        effect.squares += round((gain / MILLI) ** 2)
-        effect.mflops += flops // 10**6
+    def forget(self, arm_or_operator: str) -> int:
+        """Drop all sums of an arm, or of all arms of an operator. Returns how many groups went."""
+        before = len(self.groups)
+        self.groups = {k: e for k, e in self.groups.items() if not _names(k, arm_or_operator)}
+        self.values = {k: e for k, e in self.values.items() if not _names(k, arm_or_operator)}
+        return before - len(self.groups)
 
-    def judged(self, operator: str, failure: str, accepted: bool) -> None:
-        """Count one verdict."""
-        effect = self.of(operator, failure)
-        effect.judged += 1
-        effect.accepted += int(accepted)
+    def estimate(self, operator: str, params: Mapping[str, Any], case: Case, prior_points: float) -> Estimate:
+        """The mean gain of a change in a case, shrunk level by level, shifted by what its parameters' values did.
 
-    def estimate(self, operator: str, prior_points: float, prior_weight: float = 2.0) -> tuple[float, float]:
-        """Mean gain in points and its standard error, over all classes, from a prior worth `prior_weight` trials."""
-        mean, variance, weight = self._moments(operator, prior_points, prior_weight)
-        return mean, (variance / weight) ** 0.5
+        Args:
+            operator: registered name.
+            params: its parameters; a value never seen adds doubt and no points.
+            case: regime and failure class.
+            prior_points: the operator's prior.
+        """
+        name = arm(operator, params)
+        own = self._own(name)
+        trial = self._trial_variance(list(own.values()))
+        mean, variance = _updated(prior_points, _ARM_VARIANCE, _sum(own.values()), trial)
+        prefix = name
+        for part in (case.band, case.error):
+            level = _grouped(own, prefix.count("|") + 2)
+            spread = _between(list(level.values()), trial)
+            prefix = f"{prefix}|{part}"
+            mean, variance = _within(mean, variance, spread, level.get(prefix, Effect()), trial)
+        values = _value_names(operator, params)
+        for value in values:
+            shift, doubt = self._shift(name, value, len(values))
+            mean, variance = mean + shift, variance + doubt
+        n = sum(effect.n for effect in own.values())
+        return Estimate(mean=mean, error=sqrt(variance), deviation=sqrt(trial + variance), n=n)
 
-    def foresee(self, operator: str, prior_points: float, prior_weight: float = 2.0) -> Foreseen:
-        """What the next trial of an operator should give: one more draw of what `estimate` gives the mean of."""
-        mean, variance, weight = self._moments(operator, prior_points, prior_weight)
-        seen = self._of(operator)
-        n = sum(e.n for e in seen)
-        mflops = sum(e.mflops for e in seen) // n if n else 0
-        return Foreseen(points=mean, deviation=(variance + variance / weight) ** 0.5, flops=mflops * 10**6)
+    def draws(
+        self, operator: str, choices: Sequence[Mapping[str, Any]], case: Case, prior_points: float, rng: random.Random
+    ) -> list[float]:
+        """One draw of the mean gain of each choice from what is known of it, for Thompson sampling.
 
-    def _of(self, operator: str) -> list[Effect]:
-        return [effect for key, effect in self.by_key.items() if key.split("|")[0] == operator]
+        The draws belong together: an arm has one draw, and so has each value of a parameter, so that an operator with
+        many values is not more hopeful for having many.
+        """
+        arms: dict[str, float] = {}
+        shifts: dict[str, float] = {}
+        drawn = []
+        for params in choices:
+            name, values = arm(operator, params), _value_names(operator, params)
+            if name not in arms:
+                plain = {"kind": params["kind"]} if "kind" in params else {}
+                known = self.estimate(operator, plain, case, prior_points)
+                arms[name] = rng.gauss(known.mean, known.error)
+            for value in values:
+                if value not in shifts:
+                    mean, variance = self._shift(name, value, len(values))
+                    shifts[value] = rng.gauss(mean, sqrt(variance))
+            drawn.append(arms[name] + sum(shifts[value] for value in values))
+        return drawn
 
-    def _moments(self, operator: str, prior_points: float, prior_weight: float) -> tuple[float, float, float]:
-        """Mean and variance of one trial's gain, and how many trials they rest on, the prior's included."""
-        effects = self._of(operator)
-        weight = prior_weight + sum(e.n for e in effects)
-        mean = (prior_points * prior_weight + sum(e.total for e in effects) / MILLI) / weight
-        squares = sum(e.squares for e in effects) + prior_weight * (prior_points**2 + _UNSEEN_VARIANCE)
-        return mean, max(squares / weight - mean**2, _LEAST_VARIANCE), weight
+    def foresee(self, operator: str, params: Mapping[str, Any], case: Case, prior_points: float) -> Foreseen:
+        """What the next trial should give and cost."""
+        known = self.estimate(operator, params, case, prior_points)
+        return Foreseen(points=known.mean, deviation=known.deviation, flops=self.cost(operator, params) * 10**6)
+
+    def cost(self, operator: str, params: Mapping[str, Any]) -> int:
+        """Millions of operations of a build: the mean of the arm's, times what its parameters' values made of it."""
+        name = arm(operator, params)
+        own = _sum(self._own(name).values())
+        if not own.builds:
+            return 0
+        mean, factor = own.mflops / own.builds, 1.0
+        for value in _value_names(operator, params):
+            seen = self.values.get(value)
+            if seen is not None and seen.builds:
+                factor *= seen.mflops / seen.builds / mean
+        return round(mean * factor)
+
+    def _shift(self, name: str, value: str, parameters: int) -> tuple[float, float]:
+        """Mean and variance of what a value adds to its arm's mean: apart from the arm's by what was seen with it."""
+        own, spread = self._own(name), _GROUP_VARIANCE / max(1, parameters)
+        seen = self.values.get(value, Effect())
+        mean, variance = _within(0.0, 0.0, spread, seen, self._trial_variance(list(own.values())))
+        return mean - (spread - variance) / spread * _sum(own.values()).mean if seen.n else 0.0, variance
+
+    def _own(self, name: str) -> dict[str, Effect]:
+        return {key: effect for key, effect in self.groups.items() if key.split("|", 1)[0] == name}
+
+    def _trial_variance(self, own: Sequence[Effect]) -> float:
+        """Of one trial about the mean of its group: all arms' first, then this arm's own."""
+        everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
+        return max(_pooled(own, everyone), _LEAST_VARIANCE)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON, for snapshots and `memory export`."""
-        return {"format": FORMAT, "effects": {key: e.plain() for key, e in sorted(self.by_key.items())}}
+        """As JSON."""
+        return {
+            "groups": {key: e.plain() for key, e in sorted(self.groups.items())},
+            "values": {key: e.plain() for key, e in sorted(self.values.items())},
+        }
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any], where: str = "memory") -> Effects:
+    def from_plain(cls, data: Mapping[str, Any]) -> Effects:
         """From JSON.
 
         Raises:
-            UsageError: not an exported memory.
+            KeyError, TypeError, ValueError, AttributeError: it is something else.
         """
-        try:
-            if data["format"] != FORMAT:
-                raise ValueError(f"format {data['format']!r}")
-            return cls({str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data["effects"].items()})
-        except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise UsageError(
-                f"{where}: expected a memory as `evolvent memory export` writes it ({FORMAT}): {exc}"
-            ) from None
+        if any(str(key).count("|") != 2 for key in data["groups"]):
+            raise ValueError("a group is named arm|band|class")
+        return cls(*({str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data[part].items()}
+                     for part in ("groups", "values")))  # fmt: skip
+
+
+def _value_names(operator: str, params: Mapping[str, Any]) -> list[str]:
+    name = arm(operator, params)
+    return [f"{name}|{key}={canonical_json(value)}" for key, value in sorted(params.items()) if key != "kind"]
+
+
+def _names(key: str, arm_or_operator: str) -> bool:
+    name = key.split("|", 1)[0]
+    return arm_or_operator in (name, name.split(":", 1)[0])
+
+
+def _sum(effects: Iterable[Effect]) -> Effect:
+    total = Effect()
+    for effect in effects:
+        for name, value in effect.plain().items():
+            setattr(total, name, getattr(total, name) + value)
+    return total
+
+
+def _grouped(own: Mapping[str, Effect], parts: int) -> dict[str, Effect]:
+    """Sums by the first `parts` of their keys."""
+    groups: dict[str, list[Effect]] = {}
+    for key, effect in own.items():
+        groups.setdefault("|".join(key.split("|")[:parts]), []).append(effect)
+    return {key: _sum(members) for key, members in groups.items()}
+
+
+def _updated(mean: float, variance: float, seen: Effect, trial: float) -> tuple[float, float]:
+    """Normal prior of a mean, and trials of known variance: its posterior mean and variance."""
+    if not seen.n:
+        return mean, variance
+    weight = variance / (variance + trial / seen.n)
+    return mean + weight * (seen.mean - mean), variance * (1 - weight)
+
+
+def _within(above: float, doubt: float, spread: float, seen: Effect, trial: float) -> tuple[float, float]:
+    """Mean of a group drawn with variance `spread` about a mean known to be `above` with variance `doubt`."""
+    weight = spread / (spread + trial / seen.n) if seen.n else 0.0
+    return above + weight * (seen.mean - above), spread * (1 - weight) + (1 - weight) ** 2 * doubt
+
+
+def _pooled(groups: Sequence[Effect], assumed: float) -> float:
+    """Variance of a trial about its group's mean, with `_WORTH` trials of the assumed one."""
+    squares = sum(max(0.0, e.squares - e.n * e.mean**2) for e in groups)
+    free = sum(max(0, e.n - 1) for e in groups)
+    return (squares + _WORTH * assumed) / (free + _WORTH)
+
+
+def _between(groups: Sequence[Effect], trial: float) -> float:
+    """Variance of the groups' true means, by moments (DerSimonian-Laird), with `_WORTH` groups of the assumed one."""
+    seen = [e for e in groups if e.n]
+    n = sum(e.n for e in seen)
+    found, free = 0.0, len(seen) - 1
+    if free > 0:
+        mean = sum(e.total for e in seen) / MILLI / n
+        q = sum(e.n * (e.mean - mean) ** 2 for e in seen) / trial
+        scale = n - sum(e.n**2 for e in seen) / n
+        found = max(0.0, (q - free) / scale) * trial
+    return (max(free, 0) * found + _WORTH * _GROUP_VARIANCE) / (max(free, 0) + _WORTH)

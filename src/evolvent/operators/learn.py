@@ -23,12 +23,14 @@ def _label_and_learn(
     """Let a job of `curate/` make verified pairs, then fine-tune on them, on what was gathered before, and on gold."""
     task = tasks.load(bench.settings.task)
     build = bench.settings.build
+    wide = {name: directive[name] for name in ("problems_factor", "samples_factor") if name in directive}
+    directive = {name: value for name, value in directive.items() if name not in wide}
     params = {
         "task": bench.settings.task,
         "scaffold": bench.scaffold,
         "filter": task.filter,
-        "problems": build.problems,
-        "samples": build.samples,
+        "problems": max(1, round(build.problems * float(wide.get("problems_factor", "1")))),
+        "samples": max(1, round(build.samples * float(wide.get("samples_factor", "1")))),
         "target_rate": target_rate,
         **bench.limits(),
     }
@@ -62,7 +64,9 @@ SELF_LABELS = OperatorSpec(
     name="self_labels",
     summary="make problems at the edge of ability, keep own verified answers, fine-tune",
     space={"learning_rate_factor": ("0.5", "1")},
+    usual={"learning_rate_factor": "1"},
     prior_points=8.0,
+    remedy=("middle",),
 )
 
 
@@ -74,6 +78,40 @@ class SelfLabels:
 
     def build(self, bench: Bench) -> Built:
         """Draw, sample, verify, train."""
+        rate = int(bench.policy.get("target_rate", bench.settings.build.target_rate))
+        return _label_and_learn(bench, rate, bench.proposal.params)
+
+
+DIRECTIVE = OperatorSpec(
+    name="directive",
+    summary="self-labels under a directive: how many problems and answers, how many steps of which size, how much gold",
+    space={
+        "gold_share": (0, 20, 50, 80),
+        "learning_rate_factor": ("0.25", "0.5", "1", "2"),
+        "problems_factor": ("0.25", "0.5", "1", "2"),
+        "samples_factor": ("0.5", "1", "2"),
+        "steps_factor": ("0.25", "0.5", "1", "2"),
+    },
+    usual={
+        "gold_share": 20,
+        "learning_rate_factor": "1",
+        "problems_factor": "1",
+        "samples_factor": "1",
+        "steps_factor": "1",
+    },
+    scales={("problems_factor", "samples_factor"): 0.5, ("steps_factor",): 0.5},
+    prior_points=5.0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directive:
+    """A self-edit in SEAL's sense, chosen from a declared space (arXiv:2506.10943)."""
+
+    spec: OperatorSpec = DIRECTIVE
+
+    def build(self, bench: Bench) -> Built:
+        """Draw, sample, verify, train, each as the directive says."""
         rate = int(bench.policy.get("target_rate", bench.settings.build.target_rate))
         return _label_and_learn(bench, rate, bench.proposal.params)
 
@@ -101,7 +139,9 @@ RED_TEAM = OperatorSpec(
     name="red_team",
     summary="look for solved problems that fail when put differently, learn from those that it then solves",
     space={"learning_rate_factor": ("0.5", "1")},
+    usual={"learning_rate_factor": "1"},
     prior_points=5.0,
+    remedy=("high",),
 )
 
 
@@ -121,8 +161,11 @@ GOLD = OperatorSpec(
     name="gold",
     summary="fine-tune on gold and on verified data gathered so far; nothing new is made",
     space={"gold_share": (30, 60), "learning_rate_factor": ("0.5", "1"), "steps_factor": ("0.5", "1.5")},
+    usual={"learning_rate_factor": "1", "steps_factor": "1.5"},
+    scales={("steps_factor",): 0.9},
     prior_points=2.0,
     relative_cost=0.7,
+    remedy=("low",),
 )
 
 

@@ -14,6 +14,7 @@ SCAFFOLD = OperatorSpec(
     space={"kind": tuple(programs.EQUAL_ANSWERS)},  # back to direct is a rollback
     prior_points=10.0,
     relative_cost=0.1,
+    remedy=("middle", "high"),
 )
 
 

@@ -1,8 +1,7 @@
-"""A bandit over operators: Thompson sampling on expected gain for its cost.
+"""A bandit over operators and their parameters: Thompson sampling on expected gain for its cost.
 
-Each operator's gain is drawn from its posterior (effect estimates, prior from its spec or from an earlier run's
-memory), divided by what building and judging it costs; the best draws are proposed. So what helped is tried more, what
-did not is tried again now and then.
+Each choice's mean gain is drawn from what memory holds of it (prior from its spec), divided by what building and
+judging it costs; the best draws are proposed. So what helped is tried more, what did not is tried again now and then.
 
 References:
     Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933.
@@ -13,13 +12,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any
 
-from evolvent.memory.effects import arm
-from evolvent.propose.base import Idea, OperatorSpec, Situation
-from evolvent.types import canonical_json
+from evolvent.propose.base import Idea, OperatorSpec, Prices, Situation, fingerprint
 
-JUDGING_COST = 0.4  # of a full build: what a verdict costs whatever is judged (benchmarks/overhead.py prints it)
+_CHOICES = 256  # of an operator's parameters that are looked at; a larger space is sampled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +29,14 @@ class BanditProposer:
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
         """At most `count` ideas; an operator may be named twice with other parameters."""
-        ranked: list[tuple[float, Idea]] = []
+        prices, memory = Prices(specs, situation.memory), situation.memory
+        ranked: list[tuple[float, OperatorSpec, dict[str, Any]]] = []
         for spec in specs:
-            for params in _choices(spec, situation, count, rng):
-                mean, error = situation.effects.estimate(arm(spec.name, params), spec.prior_points)
-                drawn = rng.gauss(mean, error)
-                ranked.append((drawn / (spec.relative_cost + JUDGING_COST), _idea(spec, params, situation)))
-        ranked.sort(key=lambda pair: -pair[0])
-        return [idea for _, idea in ranked[:count]]
+            choices = all_choices(spec, situation, rng)
+            draws = memory.effects.draws(spec.name, choices, situation.case, spec.prior_points, rng)
+            ranked += [(drawn / prices.of(spec, p), spec, p) for drawn, p in zip(draws, choices, strict=True)]
+        ranked.sort(key=lambda row: -row[0])
+        return [situation.idea(spec, params) for _, spec, params in ranked[:count]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,29 +47,20 @@ class RandomProposer:
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
         """`count` ideas drawn evenly."""
-        ideas = [_idea(spec, params, situation) for spec in specs for params in _choices(spec, situation, count, rng)]
-        return rng.sample(ideas, min(count, len(ideas)))
+        left = {spec.name: all_choices(spec, situation, rng) for spec in specs}
+        ideas = []
+        while len(ideas) < count and (open_ := [spec for spec in specs if left[spec.name]]):
+            spec = rng.choice(open_)
+            params = left[spec.name].pop(rng.randrange(len(left[spec.name])))
+            ideas.append(situation.idea(spec, params))
+        return ideas
 
 
-def fingerprint(operator: str, params: dict[str, Any]) -> str:
-    """Names an idea, to bar it."""
-    return f"{operator}|{canonical_json(params)}"
-
-
-def _choices(spec: OperatorSpec, situation: Situation, count: int, rng: random.Random) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for _ in range(4 * count):
-        params = {name: rng.choice(values) for name, values in sorted(spec.space.items())}
-        if params.get("kind") is not None and params.get("kind") == situation.scaffold.get("kind"):
-            continue
-        if fingerprint(spec.name, params) not in situation.barred and params not in found:
-            found.append(params)
-        if len(found) == count:
-            break
-    return found
-
-
-def _idea(spec: OperatorSpec, params: dict[str, Any], situation: Situation) -> Idea:
-    worst = situation.weaknesses[0] if situation.weaknesses else None
-    foreseen = situation.effects.foresee(arm(spec.name, params), spec.prior_points)
-    return Idea(operator=spec.name, params=params, diagnosis=worst, foreseen=foreseen)
+def all_choices(spec: OperatorSpec, situation: Situation, rng: random.Random) -> list[dict[str, Any]]:
+    """All parameters of an operator that the situation allows; of a large space a sample, each once."""
+    names = sorted(spec.space)
+    if prod(len(spec.space[name]) for name in names) <= _CHOICES:
+        drawn = [dict(zip(names, values, strict=True)) for values in product(*(spec.space[n] for n in names))]
+    else:
+        drawn = list({fingerprint(spec.name, p): p for p in (spec.draw(rng) for _ in range(_CHOICES))}.values())
+    return [params for params in drawn if situation.allows(spec, params)]

@@ -21,7 +21,7 @@ from evolvent.report.rows import Outcome, Promotion, SkillGain, Version
 from evolvent.report.sight import probed, sight
 from evolvent.report.story import Story
 
-__all__ = ["before_after", "lineage", "log", "report", "status"]
+__all__ = ["before_after", "lineage", "log", "report", "status", "table"]
 
 _STYLES = {
     Outcome.PROMOTED: "green",
@@ -37,9 +37,9 @@ def before_after(story: Story) -> RenderableType:
     """Seed against champion on the sealed problems, with 95 % intervals."""
     if not story.gains:
         return Text(words.unmeasured(story), style="dim")
-    table = _table("skill", "n>", "seed>", "champion>", "change>", "95 % interval>", "", "tokens each>")
+    rows = table("skill", "n>", "seed>", "champion>", "change>", "95 % interval>", "", "tokens each>")
     for gain in story.gains.values():
-        table.add_row(
+        rows.add_row(
             Text(words.clean(gain.skill, 40), style="bold"),
             f"{gain.n:,}",
             words.percent(gain.before),
@@ -49,7 +49,7 @@ def before_after(story: Story) -> RenderableType:
             _judgement(gain),
             words.price(gain),
         )
-    return table
+    return rows
 
 
 def log(story: Story, last: int | None = None) -> RenderableType:
@@ -57,9 +57,9 @@ def log(story: Story, last: int | None = None) -> RenderableType:
     attempts = list(story.attempts.values())
     if not attempts:
         return Text("No change has been proposed yet.", style="dim")
-    table = _table("id", "change", "version", "because", "foreseen>", "on dev>", "slot>", "outcome", "reason")
+    rows = table("id", "change", "version", "because", "foreseen>", "on dev>", "slot>", "outcome", "reason")
     for attempt in attempts if last is None else attempts[max(len(attempts) - last, 0) :]:
-        table.add_row(
+        rows.add_row(
             words.clean(attempt.id, 12),
             Text(words.change(attempt), style="bold"),
             words.short(attempt.version),
@@ -70,7 +70,7 @@ def log(story: Story, last: int | None = None) -> RenderableType:
             Text(attempt.outcome.value, style=_STYLES.get(attempt.outcome, "dim")),
             Text(words.why_ended(attempt, story.rollbacks)),
         )
-    return table
+    return rows
 
 
 def lineage(story: Story) -> RenderableType:
@@ -135,12 +135,12 @@ def report(story: Story) -> RenderableType:
     return Group(Text(words.headline(story), style="bold"), Text(), before_after(story), Text(), *lines)
 
 
-def _table(*columns: str) -> Table:
+def table(*columns: str) -> Table:
     """A plain table; a column whose name ends in ``>`` is set to the right."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
     for name in columns:
-        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left")
-    return table
+        made.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left")
+    return made
 
 
 def _judgement(gain: SkillGain) -> Text:

@@ -1,0 +1,125 @@
+"""Episodes: what was tried, under which circumstances, what it cost and what became of it. The first layer of memory.
+
+An episode is plain data, so that the layers above can be made anew from it. The newest few hundred are kept; what
+older ones taught lies in the sums of `effects.py`, `signals.py` and `rules.py`, so a run that goes on forever does not
+grow.
+
+Not here: what follows from episodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolvent.types import Record, canonical_json
+
+EPISODE_LIMIT = 400
+MILLI = 1000  # gains are kept in thousandths of a percentage point, signals in thousandths of their unit
+BANDS = ("low", "middle", "high")  # the regime: how much of the target is solved when a change is tried
+PROMOTED, REJECTED, SCREENED_OUT, FAILED, DROPPED = OUTCOMES = (
+    "promoted", "rejected", "screened out", "failed", "dropped",
+)  # fmt: skip
+
+
+def arm(operator: str, params: Mapping[str, Any]) -> str:
+    """What is learned about: an operator, and its ``kind`` where it has one (programs differ more than rates do)."""
+    return f"{operator}:{params['kind']}" if "kind" in params else operator
+
+
+def band(correct: int, n: int) -> str:
+    """The regime at `correct` of `n` solved; the middle one where nothing is known."""
+    return BANDS[min(2, 3 * correct // n)] if n else BANDS[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode(Record):
+    """One proposal and what became of it.
+
+    Attributes:
+        task: name of the run's task.
+        run: the run's id.
+        id: the proposal's id.
+        operator: registered name.
+        params: its parameters.
+        proposer: who thought of it.
+        skill: the skill that failed, ``""`` if it answers no weakness.
+        error: kind of failure that was most frequent there: the failure class.
+        errors: failures by kind.
+        band: regime, one of `BANDS`.
+        outcome: one of `OUTCOMES`; one that a budget dropped teaches nothing.
+        reason: in the loop's or the judge's words.
+        gain: on the target's dev problems, milli-points; ``None`` without a screen.
+        predicted: the gain that was foreseen, milli-points.
+        mflops: cost of the build, millions of operations.
+        signals: cheap measurements before the verdict, in thousandths.
+    """
+
+    task: str
+    run: str
+    id: str
+    operator: str
+    params: dict[str, Any] = field(default_factory=dict)
+    proposer: str = ""
+    skill: str = ""
+    error: str = ""
+    errors: dict[str, int] = field(default_factory=dict)
+    band: str = BANDS[1]
+    outcome: str
+    reason: str = ""
+    gain: int | None = None
+    predicted: int = 0
+    mflops: int = 0
+    signals: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def arm(self) -> str:
+        """What it teaches about."""
+        return arm(self.operator, self.params)
+
+    @property
+    def judged(self) -> bool:
+        """The judge gave a verdict."""
+        return self.outcome in (PROMOTED, REJECTED)
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Episode:
+        """From JSON.
+
+        Raises:
+            TypeError, ValueError: it is no episode.
+        """
+        episode = cls(**data)
+        texts = (episode.task, episode.run, episode.id, episode.operator, episode.error, episode.outcome)
+        if not all(isinstance(text, str) for text in texts) or episode.outcome not in OUTCOMES:
+            raise ValueError(f"an episode's outcome is one of {', '.join(OUTCOMES)}, got {episode.outcome!r}")
+        if episode.band not in BANDS or not all(isinstance(n, int) for n in episode.signals.values()):
+            raise ValueError("an episode with an unknown band or a signal that is no whole number")
+        return episode
+
+
+def elites(episodes: Sequence[Episode], count: int) -> list[Episode]:
+    """The best that was tried: promoted first, then by gain on dev; one of each operator and parameters."""
+    best: dict[str, Episode] = {}
+    for episode in sorted(episodes, key=lambda e: (e.outcome == PROMOTED, e.gain or 0), reverse=True):
+        if (episode.gain or 0) > 0:
+            best.setdefault(f"{episode.operator}{canonical_json(episode.params)}", episode)
+    return list(best.values())[:count]
+
+
+def search(episodes: Iterable[Episode], text: str, count: int) -> list[tuple[float, Episode]]:
+    """Episodes that share words with `text`, best first, by the share that they have; of equals the newest."""
+    wanted = _words(text)
+    found = []
+    for place, episode in enumerate(episodes):
+        share = len(wanted & _words(canonical_json(episode.plain()))) / max(1, len(wanted))
+        if share:
+            found.append((share, place, episode))
+    found.sort(key=lambda hit: (-hit[0], -hit[1]))
+    return [(share, episode) for share, _, episode in found[:count]]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9_.]+", text.lower()))

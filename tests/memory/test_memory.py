@@ -1,0 +1,94 @@
+"""The layers together: episodes are bounded, all survives export, forgetting forgets, strange files are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from worlds import episode, remembered
+
+from evolvent.errors import UsageError
+from evolvent.memory.episodes import EPISODE_LIMIT, band, elites, search
+from evolvent.memory.memory import FORMAT, Memory
+
+
+def lived() -> Memory:
+    return remembered(
+        episode(id="1.0", outcome="promoted", gain=9000, signals={"dev": 3000}),
+        episode(id="1.1", operator="scaffold", params={"kind": "vote"}, signals={"dev": -100}, proposer="rules"),
+        episode(id="2.0", outcome="screened out", gain=-2000),
+        episode(id="2.1", outcome="failed", gain=None),
+    )
+
+
+def test_it_survives_export() -> None:
+    memory = lived()
+    again = Memory.from_plain(json.loads(json.dumps(memory.plain())))
+    assert again.plain() == memory.plain()
+    again.learn(episode())
+    memory.learn(episode())
+    assert again.plain() == memory.plain()
+
+
+def test_a_loop_that_goes_on_forever_does_not_grow() -> None:
+    memory, sizes = Memory(), []
+    for number in range(3 * EPISODE_LIMIT):
+        memory.learn(episode(id=f"{number:06}.0", gain=number % 7, params={"x": number % 5}))
+        if number % EPISODE_LIMIT == EPISODE_LIMIT - 1:
+            sizes.append(len(json.dumps(memory.plain())))
+    assert len(memory.episodes) == EPISODE_LIMIT
+    assert max(sizes) < 1.02 * min(sizes)
+    assert memory.effects.groups["gold|middle|wrong_letters"].n == 3 * EPISODE_LIMIT, "the sums hold all"
+
+
+def test_what_a_budget_dropped_teaches_nothing() -> None:
+    memory = remembered(episode(outcome="dropped", gain=None))
+    assert len(memory.episodes) == 1
+    assert memory.effects.plain() == Memory().effects.plain()
+    assert memory.rules.plain() == Memory().rules.plain()
+
+
+def test_forgetting() -> None:
+    memory = lived()
+    assert memory.forget(arm="gold") == {"episodes": 3, "effects": 1, "rules": 2}
+    assert [e.operator for e in memory.episodes] == ["scaffold"]
+    assert not any(key.startswith("gold") for key in memory.effects.groups)
+    assert memory.forget(task="elsewhere") == {"episodes": 0, "effects": 0, "rules": 0}
+    assert memory.forget(task="strings")["episodes"] == 1
+    memory = lived()
+    memory.forget(everything=True)
+    assert memory.plain() == Memory().plain()
+
+
+def test_elites_are_what_helped_each_once() -> None:
+    best = elites([*lived().episodes, episode(id="9.9", gain=8000)], 5)
+    assert [e.id for e in best] == ["1.0"], "the same operator and parameters; what did not help is none"
+
+
+def test_search_finds_by_words_newest_first_among_equals() -> None:
+    hits = search(lived().episodes, "scaffold vote", 5)
+    assert [e.id for _, e in hits] == ["1.1"]
+    assert [e.id for _, e in search(lived().episodes, "gold", 2)] == ["2.1", "2.0"]
+    assert search(lived().episodes, "nothing-like-it", 5) == []
+
+
+@pytest.mark.parametrize(("correct", "n", "said"), [(0, 0, "middle"), (0, 9, "low"), (3, 9, "middle"), (9, 9, "high")])
+def test_regimes(correct: int, n: int, said: str) -> None:
+    assert band(correct, n) == said
+
+
+def spoiled(**changes: Any) -> dict[str, Any]:
+    return {**lived().plain(), **changes}
+
+
+@pytest.mark.parametrize("data", [
+    {}, [], 3, {"format": "evolvent-memory-1", "effects": {}}, {"format": FORMAT}, spoiled(episodes=[{"surprise": 1}]),
+    spoiled(episodes=[{**episode().plain(), "outcome": "won"}]), spoiled(episodes=[{**episode().plain(), "band": ""}]),
+    spoiled(effects={"groups": {"a": {}}, "values": {}}), spoiled(effects=3), spoiled(signals={"dev": {}}),
+    spoiled(effects={"groups": {"a|b|c": {"n": "x"}}, "values": {}}), spoiled(rules={"edges": [{}]}),
+    spoiled(rules={"edges": [], "profiles": [], "arms": {}}), spoiled(proposers={"a": {"n": None}}),
+])  # fmt: skip
+def test_what_is_no_memory_is_refused(data: Any) -> None:
+    with pytest.raises(UsageError, match="expected a memory as `evolvent memory export` writes it"):
+        Memory.from_plain(data, "there")
