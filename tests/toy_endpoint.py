@@ -1,10 +1,13 @@
-"""A character model that learned by heart what to answer to some chats, and a server around any model, in this process."""
+"""A character model that knows by heart what to answer to some chats, and a server for any model, in this process."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import openai
 
@@ -75,3 +78,69 @@ def client(server: Server, key: str = "none") -> Iterator[openai.OpenAI]:
     """The official client, without retries."""
     with openai.OpenAI(base_url=server.url, api_key=key, max_retries=0) as made:
         yield made
+
+
+class Stranger(ThreadingHTTPServer):
+    """A server that answers whatever it was made to answer, and remembers what it was told."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
+        self.answer, self.heard = answer, list[tuple[dict[str, str], bytes]]()
+        self.over = threading.Event()
+        super().__init__(("127.0.0.1", 0), _StrangersHandler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Askers leave."""
+
+
+class _StrangersHandler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Stranger)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.heard.append((dict(self.headers.items()), body))
+        self.server.answer(self)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def says(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Any:
+    """An answer of these bytes."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def completion(text: Any) -> bytes:
+    """A chat completion that says this."""
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json.dumps(
+        {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    ).encode()
+
+
+@contextmanager
+def stranger(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Stranger]:
+    """A stranger's server in a thread."""
+    server = Stranger(answer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

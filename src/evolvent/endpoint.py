@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -96,7 +97,7 @@ class Endpoint:
 
     def _ask(self, messages: Sequence[Mapping[str, str]], seed: int) -> str:
         with (
-            httpx2.Client(transport=_Careful(), timeout=self.timeout_s, follow_redirects=False) as http,
+            httpx2.Client(transport=_Careful(self.timeout_s), timeout=self.timeout_s, follow_redirects=False) as http,
             openai.OpenAI(
                 base_url=self.url,
                 api_key=os.environ.get(self.key_variable) or "none",  # without one it takes another service's
@@ -118,7 +119,11 @@ class Endpoint:
 
 
 class _Careful(httpx2.HTTPTransport):
-    """Sends what is needed, and reads so much and no more."""
+    """Sends what is needed, reads so much and no more, and nothing once its time is over."""
+
+    def __init__(self, lasts_s: float) -> None:
+        super().__init__()
+        self._until = time.monotonic() + lasts_s
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """One request and its whole answer."""
@@ -129,8 +134,8 @@ class _Careful(httpx2.HTTPTransport):
             assert isinstance(response.stream, httpx2.SyncByteStream)
             for chunk in response.stream:
                 body += chunk
-                if len(body) > _MAX_ANSWER_BYTES:
-                    raise httpx2.RemoteProtocolError(f"more than {_MAX_ANSWER_BYTES} bytes", request=request)
+                if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > self._until:
+                    raise httpx2.RemoteProtocolError("endless", request=request)
         finally:
             response.close()
         # Not decompressed: a few bytes can hold gigabytes, and nobody asked for it.

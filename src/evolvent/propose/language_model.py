@@ -220,8 +220,10 @@ def _first_json(text: str) -> Any:
     for start in itertools.islice(re.finditer(r"[\[{]", text), _MAX_STARTS):
         try:
             return decoder.raw_decode(text, start.start())[0]
-        except (ValueError, RecursionError):  # not JSON from here, a number of thousands of digits, or too deep
+        except json.JSONDecodeError:  # prose, or an array that was cut off: what stands whole in it counts
             continue
+        except (ValueError, RecursionError):  # JSON, but with NaN, a name twice, thousands of digits, or too deep
+            return None
     return None
 
 

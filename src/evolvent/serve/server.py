@@ -135,7 +135,7 @@ class _InTime(io.RawIOBase):
 class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
+    protocol_version, default_request_version = "HTTP/1.1", "HTTP/1.0"
     server_version, sys_version = "evolvent", ""
 
     def setup(self) -> None:
