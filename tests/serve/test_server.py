@@ -27,7 +27,7 @@ from evolvent.serve import KEY_VARIABLE, Limits, Served, Server
 from evolvent.types import Candidate
 from toy_endpoint import NAME, client, endless, serving
 
-LIMITS = Limits(body_bytes=20_000, context_tokens=200, max_tokens=100, choices=4, concurrent=4)
+LIMITS = Limits(body_bytes=20_000, prompt_chars=4_000, context_tokens=200, max_tokens=100, choices=4, concurrent=4)
 WORK = Limits(context_tokens=100_000, max_tokens=90_000, concurrent=2, answer_s=30.0)  # minutes of work, never done
 Ask = dict[str, Any]
 
@@ -154,6 +154,8 @@ WRONG: dict[str, tuple[Ask, int, str | None, str | None]] = {
     "no message": ({"messages": []}, 400, "messages", "invalid_value"),
     "a tool's message": ({"messages": [{"role": "tool", "content": "a>"}]}, 400, "messages", "invalid_value"),
     "too long a prompt": ({"messages": [{"role": "user", "content": "a" * 200}]}, 400, None, "context_length_exceeded"),
+    "too many characters": ({"messages": [{"role": "user", "content": "a" * 5000}]}, 400, None,
+                            "context_length_exceeded"),
     "no room for the answer": ({"messages": [{"role": "user", "content": "a" * 150}], "max_tokens": 60}, 400, None,
                                "context_length_exceeded"),
     "too large a body": ({"messages": [{"role": "user", "content": "a" * 3_000_000}]}, 413, None, "request_too_large"),

@@ -30,12 +30,14 @@ def serve(
     served = Served(name, files)
     server = Server(served, host=host, port=port)
     where = {"address": server.url, "model": name, "fingerprint": served.fingerprint, **about}
-    if as_json:
-        emit(where)
-    else:
-        what = "{version}, the raw model; its scaffold ({scaffold}) is left aside".format(**about) if about else name
-        show(f"{server.url} serves {what}")
     with suppress(KeyboardInterrupt, Stop):
+        if as_json:
+            emit(where)
+        else:
+            what = (
+                "{version}, the raw model; its scaffold ({scaffold}) is left aside".format(**about) if about else name
+            )
+            show(f"{server.url} serves {what}")
         server.serve_forever()
     server.end()
 

@@ -28,6 +28,7 @@ class Limits:
 
     Attributes:
         body_bytes: of a request.
+        prompt_chars: of a prompt: reading one may take time that grows with its square.
         context_tokens: prompt and answer together; a model's own limit counts too.
         max_tokens: of one answer.
         choices: answers to one request (``n``).
@@ -38,6 +39,7 @@ class Limits:
     """
 
     body_bytes: int = 1 << 20
+    prompt_chars: int = 1 << 15
     context_tokens: int = 4096
     max_tokens: int = 1024
     choices: int = 8

@@ -127,6 +127,11 @@ class Served:
         return Writing(len(encoded.ids), answers, _steps(self._model, self._codec, encoded, ask, answers, limit))
 
     def _read(self, prompt: str) -> Encoded:
+        most = self.limits.prompt_chars
+        if len(prompt) > most:
+            raise Refused(
+                400, f"prompt: expected at most {most} characters, got {len(prompt)}", code="context_length_exceeded"
+            )
         try:
             encoded = self._codec.encode(prompt)
         except ValueError as exc:

@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self._server
         if server.local and not _is_loopback(_host(self.headers.get("Host", ""))):
             raise Refused(403, "Host: expected this machine; a page of the web must not ask here")
-        sent = self.headers.get("Authorization", "").encode("utf-8", "replace")
+        sent = self.headers.get("Authorization", "").encode("latin-1", "replace")  # the bytes as they came
         if server.key and not open_to_all and not hmac.compare_digest(sent, f"Bearer {server.key}".encode()):
             raise Refused(401, "Authorization: expected 'Bearer KEY' with this server's key", code="invalid_api_key")
 
