@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import toy_world
 from evolvent.endpoint import Endpoint
 from evolvent.errors import EndpointFailed
 from evolvent.memory.effects import Effects, Foreseen
@@ -384,3 +387,21 @@ def test_a_broken_server_costs_its_ideas_only(answer: Any) -> None:
     with stranger(answer) as server:
         ideas, (told,) = ask(over(server.url, timeout_s=10.0))
     assert (ideas, kinds(told)) == ([], ["unreachable"])
+
+
+@pytest.mark.slow  # two turns of a real run
+def test_a_run_goes_on_without_its_model(tmp_path: Path, toy_seed: Path) -> None:
+    run, told = toy_world.new_run(tmp_path / "run", toy_seed), list[Heard]()
+    answer = [proposal("planted_regression", {}), proposal("policy", {"target_rate": 75}, 6, 5)]
+    with run.working(secret_hex=toy_world.SECRET) as bandits:
+        with stranger(says(completion(json.dumps(answer)))) as server:
+            proposer = LanguageModelProposer(complete=over(server.url), on_heard=told.append)
+            loop = dataclasses.replace(bandits, proposer=proposer)
+            loop.turn()
+        loop.turn()  # nobody is there any more
+    assert [kinds(one) for one in told] == [["unknown_operator"], ["unreachable"]]
+    events = toy_world.events(run.folder)
+    assert [event.payload["turn"] for event in events if event.kind == "turn.ended"] == [1, 2]
+    plans = [event.payload["proposals"] for event in events if event.kind == "planned"]
+    assert [[row["operator"] for row in rows] for rows in plans] == [["policy", "null"], ["planted_regression"]]
+    assert (plans[0][0]["predicted_gain"], plans[0][0]["predicted_deviation"]) == ("6", "5")

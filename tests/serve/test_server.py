@@ -143,6 +143,31 @@ def test_parallel_requests_get_their_own_answers(files: dict[str, bytes], api: o
     assert said == [sample(model, codec, [p]).outputs[0][0] for p in prompts]
 
 
+def test_a_model_of_the_transformers_library_is_served_too(tmp_path: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    marks = ["</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]  # a token is a byte: most answers are no whole text
+    inner = Tokenizer(models.BPE(vocab={mark: i for i, mark in enumerate(marks)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    inner.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(marks), n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    with serving(read_folder(tmp_path)) as server, client(server) as api:
+        assert server.served.context == 64
+        ask: Ask = {"model": NAME, "prompt": "h\u00e9llo \u20ac", "temperature": 1.5, "seed": 4, "max_tokens": 40}
+        whole = api.completions.create(**ask)
+        pieces = [choice.text for event in api.completions.create(**ask, stream=True) for choice in event.choices]
+        assert "".join(pieces) == whole.choices[0].text
+        assert whole.usage is not None
+        assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (10, 40)
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 WRONG: dict[str, tuple[Ask, int, str | None, str | None]] = {
