@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -122,6 +124,12 @@ def test_a_failure_is_tried_again() -> None:
         with pytest.raises(EndpointFailed):
             endpoint(server.url, max_retries=1).complete(CHAT, 0)
         assert len(server.heard) == 2
+
+
+def test_a_missing_extra_is_named() -> None:
+    code = "import sys; sys.modules['openai'] = None; import evolvent.endpoint"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("pip install 'evolvent[endpoint]'")
 
 
 def test_nobody_there() -> None:

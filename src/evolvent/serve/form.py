@@ -33,8 +33,8 @@ class Form:
         """All answers at once."""
         rows = []
         for i, answer in enumerate(writing.answers):
-            said: Json = {"message": {"role": "assistant", "content": answer.text}} if self._chat else {}
-            said = said or {"text": answer.text}
+            message = {"role": "assistant", "content": answer.text}
+            said = {"message": message} if self._chat else {"text": answer.text}
             rows.append({"index": i, **said, "finish_reason": answer.finish, "logprobs": None})
         return {**self._head, "object": self._kind, "choices": rows, "usage": writing.usage}
 
