@@ -51,6 +51,7 @@ OPTIONS = {
     "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
     "rollback": ["--by", "--dir", "--json", "--reason", "to"],
     "run": ["--dir", "--json", "--memory", "--turns"],
+    "serve": ["--dir", "--host", "--json", "--model", "--port"],
     "show": ["--dir", "--json", "--proof", "--statement", "what"],
     "status": ["--dir", "--json"],
 }  # fmt: skip

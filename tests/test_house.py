@@ -35,6 +35,7 @@ LEVELS = {
             "precheck",
             "environment",
             "witness",
+            "endpoint",
         ],
         1,
     ),

@@ -13,6 +13,7 @@
     |  `- SandboxError                exit 6   the sandbox broke a rule or could not be set up
     |- LedgerBusy                     exit 2   another controller holds the run
     |- StoreError                     exit 1   an artifact is missing, altered or could not be written
+    |- EndpointFailed                 exit 1   a language model behind an address gave no answer (data, not a crash)
     `- JobFailed                      exit 1   a job raised, died or ran out of time (data, not a crash)
 
 Not here: what a candidate does wrong. That is data and ends in an event.
@@ -100,6 +101,10 @@ class LedgerBusy(EvolventError):
 
 class StoreError(EvolventError):
     """An artifact is missing, was altered, or could not be written."""
+
+
+class EndpointFailed(EvolventError):
+    """A language model behind an address gave no answer. Whoever asked goes on without one."""
 
 
 class JobFailed(EvolventError):

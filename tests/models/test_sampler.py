@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evolvent.models.codec import CharCodec, Codec
 from evolvent.models.files import from_files
-from evolvent.models.sampler import sample
+from evolvent.models.sampler import sample, stream
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.precheck import read_folder
 from evolvent.tasks.strings import Strings
@@ -123,3 +123,16 @@ def test_a_prompt_that_cannot_be_encoded_gets_nothing() -> None:
     out = sample(MODEL, CODEC, ["ab>", "Z", "ba>"], num_samples=2, temperature=1.0, max_new_tokens=4)
     assert out.outputs[1] == ["", ""]
     assert sample(MODEL, CODEC, []).outputs == []
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.text("abcdefgh", min_size=1, max_size=12), st.integers(1, 4), st.sampled_from([0.0, 1.3]), st.integers(0, 99))
+def test_a_stream_writes_what_sampling_gives(prompt: str, count: int, temperature: float, seed: int) -> None:
+    encoded, ids = CODEC.encode(prompt), [[] for _ in range(count)]
+    how = {"num_samples": count, "temperature": temperature, "max_new_tokens": 20, "seed": seed}
+    for step in stream(MODEL, CODEC, encoded, **how):
+        for row, token in step:
+            ids[row].append(token)
+    whole = sample(MODEL, CODEC, [prompt], **how)
+    assert [CODEC.decode(row, encoded) for row in ids] == whole.outputs[0]
+    assert sum(map(len, ids)) == whole.tokens_written

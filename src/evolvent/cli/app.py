@@ -1,6 +1,6 @@
 """The commands by name, and what becomes of an error or of Ctrl-C.
 
-Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py`, `again.py`).
+Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py`, `again.py`, `serving.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, again, begin, checks, judging, reading, remembering
+from evolvent.cli import acting, again, begin, checks, judging, reading, remembering, serving
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "promote": acting.promote,
     "rollback": acting.rollback,
     "report": acting.report,
+    "serve": serving.serve,
     "audit": checks.audit,
 }
 _INTERRUPTED = 130

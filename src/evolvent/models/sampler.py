@@ -8,7 +8,7 @@ Not here: prompts' meaning, verification, scaffolds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,27 @@ def sample(
     return Sampled(outputs, read, written)
 
 
+@torch.inference_mode()
+def stream(
+    model: Any,
+    codec: Codec,
+    encoded: Encoded,
+    *,
+    num_samples: int = 1,
+    temperature: float = 0.0,
+    max_new_tokens: int = 96,
+    seed: int = 0,
+) -> Iterator[list[tuple[int, int]]]:
+    """One prompt's answers while they are written; close the iterator to end the work.
+
+    Yields:
+        After each step, sample and token of each answer that was still being written, end marks included. They are the
+        tokens of `sample` for this prompt alone.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    yield from _steps(model, codec, [encoded.ids], num_samples, temperature, max_new_tokens, generator)
+
+
 def _decode(
     model: Any,
     codec: Codec,
@@ -137,6 +158,23 @@ def _decode(
     limit: int,
     generator: torch.Generator,
 ) -> tuple[list[list[int]], int]:
+    results: list[list[int]] = [[] for _ in range(len(prompts) * num_samples)]
+    for step in _steps(model, codec, prompts, num_samples, temperature, limit, generator):
+        for row, token in step:
+            results[row].append(token)
+    return results, sum(map(len, results))
+
+
+def _steps(
+    model: Any,
+    codec: Codec,
+    prompts: list[list[int]],
+    num_samples: int,
+    temperature: float,
+    limit: int,
+    generator: torch.Generator,
+) -> Iterator[list[tuple[int, int]]]:
+    """After each step, result row and token of each answer that had not ended."""
     width = max(len(ids) for ids in prompts)
     tokens = torch.tensor([[codec.pad] * (width - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
@@ -156,18 +194,14 @@ def _decode(
     position = mask.sum(-1)
     alive = torch.arange(len(logits))  # result row of each batch row
     done = torch.zeros(len(logits), dtype=torch.bool)
-    results: list[list[int]] = [[] for _ in range(len(logits))]
-    written = 0
     for step in range(limit):
         if temperature > 0:
             chances = torch.softmax(logits.float() / temperature, -1)
             chosen = torch.multinomial(chances, 1, generator=generator)[:, 0]
         else:
             chosen = logits.argmax(-1)
-        for row, token, ended in zip(alive.tolist(), chosen.tolist(), done.tolist(), strict=True):
-            if not ended:
-                results[row].append(token)
-        written += int((~done).sum())
+        rows = zip(alive.tolist(), chosen.tolist(), done.tolist(), strict=True)
+        yield [(row, token) for row, token, ended in rows if not ended]
         done |= chosen == codec.eos
         if bool(done.all()) or step == limit - 1:
             break
@@ -186,4 +220,3 @@ def _decode(
         )
         position = position + 1
         logits = out.logits[:, -1]
-    return results, written

@@ -1,0 +1,143 @@
+"""A language model behind an address that speaks OpenAI's HTTP interface, asked with the official client.
+
+Nothing is asked unless somebody named the address. No address stands here, none is read from the environment, redirects
+are not followed and proxies not used. A request says nothing of this machine; an answer is bounded in bytes and, with
+all its retries, in seconds, since whoever answers may be hostile.
+
+Not here: what is asked and how an answer is read (`propose/language_model.py`); serving a model (`serve/`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from evolvent.errors import EndpointFailed, UsageError
+
+try:
+    import httpx2
+    import openai
+except ImportError:
+    raise UsageError("an endpoint needs the extra: pip install 'evolvent[endpoint]'") from None
+
+__all__ = ["KEY_VARIABLE", "Endpoint"]
+
+KEY_VARIABLE = "EVOLVENT_ENDPOINT_KEY"
+_MAX_ANSWER_BYTES = 4 << 20
+# What a request needs; the client would add system, versions, and what the environment holds for other services.
+_HEADERS = ("host", "content-type", "content-length", "authorization", "accept", "connection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One model at one address.
+
+    Attributes:
+        url: base URL, such as ``http://127.0.0.1:8000/v1``.
+        model: name by which it knows the model.
+        key_variable: environment variable of the key; none is sent where it is not set.
+        timeout_s: seconds of one question, retries included.
+        max_retries: where it cannot be reached, is busy or fails.
+        temperature: 0 repeats itself also where the seed is not looked at.
+        max_tokens: of an answer.
+
+    Raises:
+        UsageError: the URL is none.
+    """
+
+    url: str
+    model: str
+    key_variable: str = KEY_VARIABLE
+    timeout_s: float = 60.0
+    max_retries: int = 2
+    temperature: float = 0.0
+    max_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        """Look at the URL; nothing is reached yet."""
+        try:
+            parts = urlsplit(self.url)
+            well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            well = False
+        if not well:
+            raise UsageError(f"endpoint: expected a URL such as http://127.0.0.1:8000/v1, got {self.url[:200]!r}")
+
+    def complete(self, messages: Sequence[Mapping[str, str]], seed: int) -> str:
+        """The model's answer to a chat.
+
+        Args:
+            messages: each a ``role`` and a ``content``.
+            seed: of the sampling, for servers that look at it.
+
+        Raises:
+            EndpointFailed: it cannot be reached, took too long, or answered something else. Its own words are left out.
+        """
+        said: list[str | Exception] = []
+
+        def ask() -> None:
+            try:
+                said.append(self._ask(messages, seed))
+            except Exception as exc:  # an edge: whatever client, network or a stranger's answer make of it
+                said.append(exc)
+
+        # A thread that can be left behind: one who sends a byte now and then never runs into a socket's timeout.
+        worker = threading.Thread(target=ask, daemon=True)
+        worker.start()
+        worker.join(self.timeout_s)
+        answer = said[0] if said else TimeoutError()
+        if isinstance(answer, Exception):
+            status = f" {answer.status_code}" if isinstance(answer, openai.APIStatusError) else ""
+            raise EndpointFailed(f"endpoint {self.url}: no answer ({type(answer).__name__}{status})") from None
+        return answer
+
+    def _ask(self, messages: Sequence[Mapping[str, str]], seed: int) -> str:
+        with (
+            httpx2.Client(transport=_Careful(self.timeout_s), timeout=self.timeout_s, follow_redirects=False) as http,
+            openai.OpenAI(
+                base_url=self.url,
+                api_key=os.environ.get(self.key_variable) or "none",  # without one it takes another service's
+                max_retries=self.max_retries,
+                http_client=http,
+            ) as client,
+        ):
+            done = client.chat.completions.create(
+                model=self.model,
+                messages=[{"role": m["role"], "content": m["content"]} for m in messages],  # type: ignore[misc] - roles as text
+                temperature=self.temperature,
+                max_tokens=self.max_tokens,
+                seed=seed,
+            )
+        text = done.choices[0].message.content
+        if not isinstance(text, str):
+            raise TypeError("content")
+        return text
+
+
+class _Careful(httpx2.HTTPTransport):
+    """Sends what is needed, reads so much and no more, and nothing once its time is over."""
+
+    def __init__(self, lasts_s: float) -> None:
+        super().__init__()
+        self._until = time.monotonic() + lasts_s
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """One request and its whole answer."""
+        request.headers = httpx2.Headers([(k, v) for k, v in request.headers.items() if k in _HEADERS])
+        response = super().handle_request(request)
+        body = bytearray()
+        try:
+            assert isinstance(response.stream, httpx2.SyncByteStream)
+            for chunk in response.stream:
+                body += chunk
+                if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > self._until:
+                    raise httpx2.RemoteProtocolError("endless", request=request)
+        finally:
+            response.close()
+        # Not decompressed: a few bytes can hold gigabytes, and nobody asked for it.
+        headers = [(k, v) for k, v in response.headers.items() if k not in ("content-encoding", "transfer-encoding")]
+        return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
