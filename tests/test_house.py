@@ -47,6 +47,7 @@ LEVELS = {
             "building",
             "provenance",
             "named",
+            "proposers",
             "state",
             "asking",
             "standing",

@@ -17,10 +17,9 @@ from evolvent.errors import UsageError
 from evolvent.memory.memory import Memory
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
-from evolvent.propose.market import Market
 from evolvent.scaffold import programs
 
-__all__ = ["check_scaffold", "check_skills", "find_tasks_in", "load_operators", "load_proposers", "read_memory"]
+__all__ = ["check_scaffold", "check_skills", "find_tasks_in", "load_operators", "read_memory"]
 
 
 def find_tasks_in(folder: Path) -> None:
@@ -42,20 +41,9 @@ def load_operators(names: list[str]) -> dict[str, Operator]:
         UsageError: a name is not registered, or its module does not load.
     """
     wanted = dict.fromkeys([*names, "null", "planted_regression"])
-    return {name: _component(registry.OPERATORS, name)() for name in wanted}
-
-
-def load_proposers(names: list[str]) -> Market:
-    """The proposers of the settings, by registered name or ``module:function``, competing for the turn's places.
-
-    Raises:
-        UsageError: a name is not registered, or its module does not load.
-    """
-    return Market(proposers={name: _component(registry.PROPOSERS, name)() for name in names})
-
-
-def _component(group: str, name: str) -> Any:
-    return registry.resolve(name) if ":" in name else registry.load(group, name)
+    return {
+        name: (registry.resolve(name) if ":" in name else registry.load(registry.OPERATORS, name))() for name in wanted
+    }
 
 
 def read_memory(path: Path) -> Memory:

@@ -178,6 +178,17 @@ class JudgeSettings(_Strict):
         return text
 
 
+class EndpointSettings(_Strict):
+    """A language model that proposes. Empty: nothing is ever asked."""
+
+    url: str = Field(
+        default="", description="OpenAI-compatible base URL, such as http://127.0.0.1:8000/v1; empty for none"
+    )
+    model: str = Field(default="", description="name by which that server knows the model")
+    seconds: int = Field(default=60, ge=1, description="of one question, retries included")
+    max_tokens: int = Field(default=1024, ge=16, description="of an answer")
+
+
 class Settings(_Strict):
     """All of `evolvent.yaml`."""
 
@@ -202,6 +213,7 @@ class Settings(_Strict):
     proposers: list[str] = Field(
         default=["bandit"], min_length=1, description="who thinks of changes; several compete for the turn's places"
     )
+    endpoint: EndpointSettings = EndpointSettings()
     judge: JudgeSettings = JudgeSettings()
     # Where the record is copied to is no part of what the run is: it may change, and no event depends on it.
     witness: list[str] = Field(

@@ -27,8 +27,9 @@ from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
-from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, load_proposers, read_memory
+from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
 from evolvent.plan import CONFIG_NAME, Settings
+from evolvent.proposers import load_proposers
 from evolvent.provenance.keeper import Keeper
 from evolvent.provenance.versions import find_version
 from evolvent.state import CHANGES, State, certified_after, champions
@@ -217,7 +218,7 @@ class Run:
                     judge=judge,
                     settings=settings,
                     operators=operators,
-                    proposer=load_proposers(settings.proposers),
+                    proposer=load_proposers(settings, lambda heard: loop.heard(heard)),
                     state=self.state(ledger),
                     gold=gold,
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),

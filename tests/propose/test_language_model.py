@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from places import tried
 
 import toy_world
 from evolvent.endpoint import Endpoint
 from evolvent.errors import EndpointFailed
-from evolvent.memory.effects import Effects, Foreseen
-from evolvent.propose.bandit import fingerprint
-from evolvent.propose.base import Idea, OperatorSpec, Proposer, Situation
+from evolvent.memory.effects import Foreseen
+from evolvent.memory.memory import Memory
+from evolvent.propose.base import Idea, OperatorSpec, Proposer, Situation, fingerprint
 from evolvent.propose.language_model import (
     LEAST_DEVIATION,
     MAX_POINTS,
@@ -44,9 +45,10 @@ WORST = Diagnosis(
 
 
 def situation(**fields: Any) -> Situation:
-    effects = Effects()
-    effects.screened("policy", "rename", 20, 10, 200, 3 * 10**9)
-    base = {"turn": 2, "weaknesses": [WORST], "effects": effects, "policy": {}, "scaffold": {"kind": "direct"}}
+    memory = tried("policy", {"target_rate": 25}, 5.0, mflops=3000)
+    base = {
+        "turn": 2, "weaknesses": [WORST], "memory": memory, "band": "middle", "policy": {}, "scaffold": {"kind": "direct"}
+    }  # fmt: skip
     return Situation(**{**base, **fields})
 
 
@@ -82,8 +84,8 @@ def kinds(found: Heard) -> list[str]:
 def test_a_typed_answer_becomes_an_idea(around: str) -> None:
     found = heard(around.replace("{}", json.dumps([proposal()]), 1).replace("{{", "{").replace("}}", "}"))
     foreseen = Foreseen(points=2.5, deviation=4.0, flops=3 * 10**9)
-    assert found.ideas == (Idea(operator="policy", params={"target_rate": 25}, diagnosis=WORST, foreseen=foreseen),)
-    assert found.whys == ("w",)
+    expected = Idea(operator="policy", params={"target_rate": 25}, diagnosis=WORST, foreseen=foreseen, why="w")
+    assert found.ideas == (expected,)
     assert found.refused == ()
 
 
@@ -174,7 +176,8 @@ def test_nobody_is_believed_to_be_sure() -> None:
 
 
 def test_a_reason_is_one_printable_line() -> None:
-    (why,) = heard(json.dumps([proposal(why="a\nb\x1b[31m\u202e\ud800" + "c" * 9000)])).whys
+    (idea,) = heard(json.dumps([proposal(why="a\nb\x1b[31m\u202e\ud800" + "c" * 9000)])).ideas
+    why = idea.why
     assert why.startswith("a\\nb\\x1b[31m\\u202e\\ud800c")
     assert len(why) == 300
     canonical_json({"why": why}).encode()
@@ -206,7 +209,7 @@ almost = st.fixed_dictionaries({
 @example("\ud800[\udfff]", 2)
 def test_no_text_raises_and_what_is_left_lies_in_the_space(text: str, count: int) -> None:
     found = heard(text, count)
-    assert len(found.ideas) == len(found.whys) <= max(count, 0)
+    assert len(found.ideas) <= max(count, 0)
     assert len({fingerprint(idea.operator, idea.params) for idea in found.ideas}) == len(found.ideas)
     offered = {spec.name: spec for spec in SPECS if not spec.probe}
     for idea in found.ideas:
@@ -240,12 +243,11 @@ def test_data_cannot_leave_their_block() -> None:
     bad = Diagnosis(
         skill=HOSTILE, slice={HOSTILE: HOSTILE}, n=1, failures=1, low="0", high="1", errors={HOSTILE: 1}, cause=HOSTILE
     )
-    effects = Effects()
-    effects.screened(HOSTILE, HOSTILE, 1, 0, 10, 0)
+    memory = tried(HOSTILE, {HOSTILE: HOSTILE}, 5.0, times=30, error=HOSTILE, errors={HOSTILE: 3}, memory=Memory())
     deep: Any = HOSTILE
     for _ in range(2000):
         deep = {HOSTILE: [deep] * 2}
-    nasty = situation(weaknesses=[bad] * 1000, effects=effects, policy={HOSTILE: deep}, barred=frozenset({HOSTILE}))
+    nasty = situation(weaknesses=[bad] * 1000, memory=memory, policy={HOSTILE: deep}, barred=frozenset({HOSTILE}))
     system, user = messages(nasty, SPECS, 2)
     assert system == messages(situation(), SPECS, 2)[0]
     assert set(user["content"] + system["content"]) <= set(PRINTABLE)
@@ -259,12 +261,13 @@ def test_what_is_known_is_told() -> None:
     barred = fingerprint("policy", {"target_rate": 65})
     _, user = messages(situation(barred=frozenset({barred})), SPECS, 2)
     rows = [json.loads(line) for line in user["content"].split("\n")[1:-2]]
-    assert rows[0] == {"turn": 2, "champion": {"policy": {}, "scaffold": {"kind": "direct"}}}
+    assert rows[0] == {"turn": 2, "target_solved": "middle", "champion": {"policy": {}, "scaffold": {"kind": "direct"}}}
     assert [row["operator"] for row in rows if "operator" in row] == ["self_labels", "policy", "scaffold"]
     assert next(row["space"] for row in rows if row.get("operator") == "policy") == {"target_rate": [25, 35, 65, 75]}
     assert [row["weakness"] for row in rows if "weakness" in row] == [WORST.plain()]
-    known = {"effect": "policy", "on": "rename", "tried": 1, "mean_gain": 5.0, "verdicts": 0, "promoted": 0}
-    assert known in rows
+    told = {"effect": "policy", "on": "syntax", "target_solved": "middle"}
+    assert {**told, "tried": 1, "mean_gain": 5.0, "verdicts": 1, "promoted": 1} in rows
+    assert {"tried": "policy", "params": {"target_rate": 25}, "gain": 5.0, "outcome": "promoted"} in rows
     assert rows[-1] == {"barred": barred}
 
 
@@ -346,7 +349,7 @@ def test_a_real_model_behind_our_own_server_proposes(model: Server) -> None:
         ("policy", {"target_rate": 65}),
     ]
     assert [(idea.foreseen.points, idea.foreseen.deviation) for idea in ideas] == [(6.0, 5.0), (2.5, 4.0)]
-    assert told.whys == ("many slips", "easier")
+    assert [idea.why for idea in ideas] == ["many slips", "easier"]
     assert told.refused == ()
     assert ask(over(model.url), seed=9)[0] == ideas  # greedy: whatever the seed
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from pathlib import Path
 
 import pytest
 from places import SCAFFOLD, WORST, A, B, situation, tried
 
-from evolvent import registry
-from evolvent.named import load_proposers
+import toy_world
+from evolvent import plan, registry
+from evolvent.errors import UsageError
 from evolvent.propose.base import OperatorSpec, Prices, Proposer, due_probes, failure_class, fingerprint
+from evolvent.proposers import load_proposers
 
 NAMES = registry.names(registry.PROPOSERS)
-OFFLINE = [name for name in NAMES if name != "language_model"]  # which asks an endpoint: tests/propose/
+SETTINGS = plan.parse(toy_world.settings(Path("seed")), "test")
+OFFLINE = [name for name in NAMES if name != "language_model"]  # examined in test_language_model.py
 MEMORIES = {"cold": None, "warm": tried("a", {"x": 3}, 9.0, times=6, memory=tried("b", {"x": 1}, -4.0, times=3))}
 each = pytest.mark.parametrize(("name", "memory"), list(product(OFFLINE, MEMORIES.values())))
 
 
 def test_all_are_found() -> None:
+    assert NAMES == sorted([*OFFLINE, "language_model"])
     assert OFFLINE == ["bandit", "bayes", "crossover", "population", "random", "rules"]
 
 
 def made(name: str) -> Proposer:
-    return registry.load(registry.PROPOSERS, name)()
+    return registry.load(registry.PROPOSERS, name)(SETTINGS, lambda heard: None)
 
 
 @each
@@ -135,5 +140,7 @@ def test_probes_take_turns() -> None:
 
 
 def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
-    with pytest.raises(Exception, match="did you mean 'bandit'"):
-        load_proposers(["bandi"])
+    for names, said in ((["bandi"], "did you mean 'bandit'"), (["language_model"], "needs endpoint.url")):
+        settings = plan.parse(toy_world.settings(Path("seed"), proposers=names), "test")
+        with pytest.raises(UsageError, match=said):
+            load_proposers(settings)

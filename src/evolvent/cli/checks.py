@@ -96,7 +96,8 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     """Validate settings, task, operators and model; say what the gate of this plan can see."""
     from evolvent import tasks
     from evolvent.cli.forecast import forecast
-    from evolvent.named import load_operators, load_proposers
+    from evolvent.named import load_operators
+    from evolvent.proposers import load_proposers
     from evolvent.run import Run
 
     run = Run.open(folder)
@@ -107,7 +108,7 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     for skill in settings.plan.protected:
         report.add(skill, lambda skill=skill: _skill(task, skill))
     report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators)))
-    report.add("proposers", lambda: ", ".join(load_proposers(settings.proposers).proposers))
+    report.add("proposers", lambda: ", ".join(load_proposers(settings).proposers))
     report.add("model", lambda: _model(settings, task, folder))
     if settings.judge.url:
         report.add("judge", lambda: _reached(run))

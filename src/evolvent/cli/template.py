@@ -31,6 +31,7 @@ _WORDS = {
     "dev": "dev rollouts: diagnosis and screening",
     "probes": "the loop tests its own honesty",
     "budget": "hard limits of the run; 0 is no limit",
+    "endpoint": "a language model that proposes, for `proposers: [language_model]`; asked only where this names it",
     "judge": "where the judge lives; may be changed while a run goes on, for the run is the same",
     "budget.turn": "limits of one turn, inside the run's; a candidate that has begun is finished, the rest is dropped",
     "budget.build": "limits of one build, inside its even share of what its turn and run have left",

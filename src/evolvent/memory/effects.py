@@ -131,7 +131,7 @@ class Effects:
 
     def learn(self, episode: Episode) -> None:
         """Count one episode."""
-        key = f"{episode.arm}|{episode.band}|{episode.error}"
+        key = f"{episode.arm}|{episode.band}|{_barless(episode.error)}"
         self.groups.setdefault(key, Effect()).learn(episode)
         for name in _value_names(episode.operator, episode.params):
             self.values.setdefault(name, Effect()).learn(episode)
@@ -160,7 +160,7 @@ class Effects:
         trial = self._trial_variance(list(own.values()))
         mean, variance = _updated(prior_points, _ARM_VARIANCE, _sum(own.values()), trial)
         prefix = name
-        for part in (case.band, case.error):
+        for part in (case.band, _barless(case.error)):
             level = _grouped(own, prefix.count("|") + 2)
             spread = _between(list(level.values()), trial)
             prefix = f"{prefix}|{part}"
@@ -247,6 +247,10 @@ class Effects:
             raise ValueError("a group is named arm|band|class")
         return cls(*({str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data[part].items()}
                      for part in ("groups", "values")))  # fmt: skip
+
+
+def _barless(name: str) -> str:
+    return name.replace("|", "/")
 
 
 def _value_names(operator: str, params: Mapping[str, Any]) -> list[str]:

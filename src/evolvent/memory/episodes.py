@@ -25,8 +25,11 @@ PROMOTED, REJECTED, SCREENED_OUT, FAILED, DROPPED = OUTCOMES = (
 
 
 def arm(operator: str, params: Mapping[str, Any]) -> str:
-    """What is learned about: an operator, and its ``kind`` where it has one (programs differ more than rates do)."""
-    return f"{operator}:{params['kind']}" if "kind" in params else operator
+    """What is learned about: an operator, and its ``kind`` where it has one (programs differ more than rates do).
+
+    A bar is for joining names: none is left in one.
+    """
+    return (f"{operator}:{params['kind']}" if "kind" in params else operator).replace("|", "/")
 
 
 def band(correct: int, n: int) -> str:

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolvent.errors import EvolventError
-from evolvent.memory.effects import MILLI, Foreseen, arm
-from evolvent.propose.bandit import fingerprint
-from evolvent.propose.base import Idea, OperatorSpec, Situation
+from evolvent.memory.effects import Foreseen
+from evolvent.memory.episodes import MILLI
+from evolvent.memory.rules import HELD
+from evolvent.propose.base import Idea, OperatorSpec, Situation, fingerprint
 from evolvent.types import Record, sha256_hex
 
 __all__ = ["Complete", "Heard", "LanguageModelProposer", "Refusal", "messages", "read_answer"]
@@ -39,6 +40,7 @@ _MAX_ANSWER, _MAX_WHY, _MAX_REASON = 64_000, 300, 120  # characters
 _MAX_STARTS = 16  # places where an answer's JSON may begin: each costs a look at the rest
 _MAX_ITEMS = 32
 _MAX_LINES = 24  # of a kind, in the data
+_MAX_EPISODES = 8
 _MAX_TEXT, _MAX_ENTRIES, _MAX_DEPTH = 160, 24, 6  # of a value, in the data
 
 INSTRUCTIONS = """\
@@ -72,13 +74,11 @@ class Heard:
     """What is left of an answer.
 
     Attributes:
-        ideas: valid ones, in the model's order.
-        whys: its reason for each, one line.
+        ideas: valid ones, in the model's order, each with its reason in one line.
         refused: everything else.
     """
 
     ideas: tuple[Idea, ...] = ()
-    whys: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
 
 
@@ -129,19 +129,27 @@ def messages(situation: Situation, specs: Sequence[OperatorSpec], count: int) ->
 
 def _rows(situation: Situation, specs: Sequence[OperatorSpec]) -> Iterator[dict[str, Any]]:
     champion = {"policy": dict(situation.policy), "scaffold": dict(situation.scaffold)}
-    yield {"turn": situation.turn, "champion": champion}
+    yield {"turn": situation.turn, "target_solved": situation.band, "champion": champion}
     for spec in _offered(specs):
         space = {name: list(values) for name, values in spec.space.items()}
         prior = {"prior_points": spec.prior_points, "relative_cost": spec.relative_cost}
         yield {"operator": spec.name, "summary": spec.summary, "space": space, **prior}
     for weakness in situation.weaknesses[:_MAX_LINES]:
         yield {"weakness": weakness.plain()}
-    tried = sorted(situation.effects.by_key.items(), key=lambda pair: (-pair[1].n, pair[0]))
+    memory = situation.memory
+    tried = sorted(memory.effects.groups.items(), key=lambda pair: (-pair[1].n, pair[0]))
     for key, effect in tried[:_MAX_LINES]:
-        change, _, failure = key.partition("|")
-        gain = round(effect.total / MILLI / effect.n, 2) if effect.n else None
+        change, band, failure = key.split("|")
+        gain = round(effect.mean, 2) if effect.n else None
         counts = {"tried": effect.n, "mean_gain": gain, "verdicts": effect.judged, "promoted": effect.accepted}
-        yield {"effect": change, "on": failure, **counts}
+        yield {"effect": change, "on": failure, "target_solved": band, **counts}
+    held = [rule for _, rule in sorted(memory.rules.edges.items()) if rule.status == HELD]
+    for rule in held[:_MAX_LINES]:
+        yield {"rule": rule.arm, "against": rule.error, "target_solved": rule.band or "any", "helped": rule.support,
+               "did_not": rule.against}  # fmt: skip
+    for episode in memory.episodes[-_MAX_EPISODES:]:
+        gain = None if episode.gain is None else episode.gain / MILLI
+        yield {"tried": episode.operator, "params": episode.params, "gain": gain, "outcome": episode.outcome}
     for barred in sorted(situation.barred)[:_MAX_LINES]:
         yield {"barred": barred}
 
@@ -187,23 +195,21 @@ def read_answer(text: str, specs: Sequence[OperatorSpec], situation: Situation, 
         return Heard(refused=(Refusal(kind="not_json", reason=why, answer=name),))
     items = found if isinstance(found, list) else [found]
     offered = {spec.name: spec for spec in _offered(specs)}
-    ideas: dict[str, tuple[Idea, str]] = {}
+    ideas: dict[str, Idea] = {}
     refused: list[tuple[str, str]] = []
     for place, item in enumerate(items):
         if len(ideas) >= count or place == _MAX_ITEMS:
             refused.append(("too_many", f"{len(items) - place} more than were asked for"))
             break
         try:
-            idea, why = _typed(item, offered, situation)
-            mark = fingerprint(idea.operator, idea.params)
-            if mark in ideas:
-                raise _No("duplicate", mark)
-            ideas[mark] = (idea, why)
+            idea = _typed(item, offered, situation)
+            if idea.fingerprint in ideas:
+                raise _No("duplicate", idea.fingerprint)
+            ideas[idea.fingerprint] = idea
         except _No as no:
             refused.append((no.kind, no.reason))
     return Heard(
-        ideas=tuple(idea for idea, _ in ideas.values()),
-        whys=tuple(why for _, why in ideas.values()),
+        ideas=tuple(ideas.values()),
         refused=tuple(Refusal(kind=k, reason=_line(why, _MAX_REASON), answer=name) for k, why in refused),
     )
 
@@ -238,8 +244,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _typed(item: Any, offered: Mapping[str, OperatorSpec], situation: Situation) -> tuple[Idea, str]:
-    """One proposal as an idea and the model's reason.
+def _typed(item: Any, offered: Mapping[str, OperatorSpec], situation: Situation) -> Idea:
+    """One proposal as an idea.
 
     Raises:
         _No: something of it does not hold.
@@ -259,10 +265,10 @@ def _typed(item: Any, offered: Mapping[str, OperatorSpec], situation: Situation)
         raise _No("barred", fingerprint(operator, chosen))
     if not (_between(gain, -MAX_POINTS, MAX_POINTS) and _between(deviation, 0.0, MAX_POINTS)):
         raise _No("absurd", "predictions: expected a gain of -100 to 100 points and a deviation of 0 to 100")
-    flops = situation.effects.foresee(arm(operator, chosen), spec.prior_points).flops
+    flops = situation.memory.effects.cost(operator, chosen) * 10**6
     foreseen = Foreseen(points=float(gain), deviation=max(float(deviation), LEAST_DEVIATION), flops=flops)
-    worst = situation.weaknesses[0] if situation.weaknesses else None
-    return Idea(operator=operator, params=chosen, diagnosis=worst, foreseen=foreseen), _line(why, _MAX_WHY)
+    reason = _line(why, _MAX_WHY)
+    return Idea(operator=operator, params=chosen, diagnosis=situation.worst, foreseen=foreseen, why=reason)
 
 
 def _in_space(params: Mapping[str, Any], spec: OperatorSpec) -> dict[str, Any]:
