@@ -218,7 +218,7 @@ class Run:
                     judge=judge,
                     settings=settings,
                     operators=operators,
-                    proposer=load_proposers(settings, lambda heard: loop.heard(heard)),
+                    proposer=load_proposers(settings, lambda heard: loop.heard(heard)),  # noqa: PLW0108 - there is no loop yet
                     state=self.state(ledger),
                     gold=gold,
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),
