@@ -41,6 +41,8 @@ class State:
         pool: data artifacts gathered, oldest first, the newest few.
         subgoals: open subgoals by id.
         proposals: this turn's proposals by id, with what has happened to them.
+        held: what the gate accepted and waits for a person, by id, oldest first.
+        asked: the pick that a person is asked for now, or empty.
         dev: dev counts by skill of `dev_of`, the champion at the last diagnosis.
         anchor_dev: dev counts of the seed by skill.
         spent: units spent; `spent_before`: the part that is not of this turn's candidates.
@@ -62,6 +64,8 @@ class State:
     pool: list[str] = field(default_factory=list)
     subgoals: dict[str, dict[str, Any]] = field(default_factory=dict)
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
     dev: dict[str, dict[str, int]] = field(default_factory=dict)
     dev_of: str = ""
     anchor_dev: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -107,7 +111,7 @@ class State:
         self.effects = Effects.from_plain(p["memory"])
 
     def _on_turn_started(self, p: dict[str, Any]) -> None:
-        self.proposals = {}
+        self.proposals, self.stopped = {}, ""
         self.spent_before = dict(self.spent)
 
     def _on_diagnosed(self, p: dict[str, Any]) -> None:
@@ -162,7 +166,29 @@ class State:
         name = arm(proposal["operator"], proposal["params"])
         self.effects.judged(name, proposal["failure"], p["verdict"]["decision"] == "accept")
 
+    def _on_held(self, p: dict[str, Any]) -> None:
+        proposal = self.proposals[p["id"]]
+        idea = fingerprint(proposal["operator"], proposal["params"])
+        self.held[p["id"]] = {**p, "idea": idea, "waited": False}
+        self._bar(idea)  # its like would cost a slot, and wait beside it
+
+    def _on_held_passed(self, p: dict[str, Any]) -> None:
+        self.held[p["id"]]["waited"] = True
+
+    def _on_pick_asked(self, p: dict[str, Any]) -> None:
+        self.asked = dict(p)
+
+    def _on_picked(self, p: dict[str, Any]) -> None:
+        self.asked, self.stopped = {}, ""
+
+    _on_pick_passed = _on_picked
+
+    def _bar(self, idea: str) -> None:
+        self.barred = [*self.barred, idea][-BARRED_LIMIT:]
+
     def _on_promoted(self, p: dict[str, Any]) -> None:
+        if not p["forced"]:
+            self.held.pop(p["id"], None)
         was = self.versions[self.champion]["candidate"]["model"]
         grounded = self.champion == self.certified
         self.champion = p["version"]
@@ -177,10 +203,16 @@ class State:
                 self.certified = p["version"]
 
     def _on_rejected(self, p: dict[str, Any]) -> None:
+        if (case := self.held.pop(p["id"], None)) is not None:
+            if "by" not in p and case["idea"] in self.barred:  # no person declined it: the champion changed
+                self.barred.remove(case["idea"])
+            return
         proposal = self.proposals.get(p["id"])
-        if proposal is not None and proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
+        if proposal is None or "by" in p:
+            return  # a person picked others, which says nothing of its worth
+        if proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
             # It was looked at, and costs nothing to build: nothing but the champion can change its worth.
-            self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
+            self._bar(fingerprint(proposal["operator"], proposal["params"]))
 
     def _on_standing_opened(self, p: dict[str, Any]) -> None:
         self.standing = p["number"]
@@ -196,7 +228,7 @@ class State:
 
     def _on_turn_ended(self, p: dict[str, Any]) -> None:
         self.turn = p["turn"]
-        kept = {self.seed, self.champion, self.certified}
+        kept = {self.seed, self.champion, self.certified, *(case["version"] for case in self.held.values())}
         self.versions = {name: version for name, version in self.versions.items() if name in kept}
 
     def _on_run_stopped(self, p: dict[str, Any]) -> None:
