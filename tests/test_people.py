@@ -358,4 +358,6 @@ def test_killed_after_any_event_it_ends_with_the_same_events(name: str, memory: 
         with pytest.raises(Killed):
             session(folder, **case, kill_at=kill_at)
         again, _ = session(folder, **case)
-        assert [e.content_hash for e in again] == [e.content_hash for e in whole], f"killed after {ours[kill_at - 1].key}"
+        assert [e.content_hash for e in again] == [e.content_hash for e in whole], (
+            f"killed after {ours[kill_at - 1].key}"
+        )
