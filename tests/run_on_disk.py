@@ -129,8 +129,9 @@ class RunOnDisk:
         self.decide("1.0", "good")
         self.decide("1.1", "planted")
         spent = {"flops": 205, "tokens": 300, "problems": 2000}
-        self.add("turn.ended", "1/end", {"turn": 1, "champion": self.versions["good"], "spent": spent})
-        self.add("turn.started", "2/start", {"turn": 2, "champion": self.versions["good"]})
+        champion = self.versions["good" if self.promotions else "seed"]
+        self.add("turn.ended", "1/end", {"turn": 1, "champion": champion, "spent": spent})
+        self.add("turn.started", "2/start", {"turn": 2, "champion": champion})
 
     def propose(self, id_: str, operator: str, parent: str, weak: Diagnosis, levels: tuple[int, int]) -> None:
         name = {"self_labels": "good", "planted_regression": "planted"}[operator]

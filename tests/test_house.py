@@ -49,6 +49,8 @@ LEVELS = {
             "state",
             "asking",
             "standing",
+            "people",
+            "limits",
             "dev",
             "loop",
             "run",

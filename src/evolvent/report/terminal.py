@@ -107,7 +107,7 @@ def status(story: Story) -> RenderableType:
     grid.add_row("turn", f"{story.turn}, {_state(story)}")
     grid.add_row("champion", _champion(story))
     for i, case in enumerate(story.waiting.held.values()):
-        grid.add_row("waits for you" if i == 0 else "", _held(case, story.champion))
+        grid.add_row("waits for you" if i == 0 else "", _held(case, story))
     if story.waiting.asked:
         grid.add_row("pick", _asked(story.waiting))
     outcomes = {outcome: story.count(outcome) for outcome in Outcome}
@@ -216,21 +216,24 @@ def _champion(story: Story) -> Text:
     return line
 
 
-def _held(case: Held, champion: str) -> Text:
-    """What a person needs to decide: why it waits, the evidence, what to type."""
-    name = words.short(case.version)
-    line = Text(f"{words.clean(case.attempt, 12)}  {name}", style="bold yellow")
-    line.append(f"  the gate accepted it {words.date(case.since_ns)}\n", style="dim")
-    line.append("".join(f"{words.clean(why, 160)}\n" for why in case.why))
+def _held(case: Held, story: Story) -> Text:
+    """What a person needs to decide: what changed, why it waits, the evidence, what to type."""
+    name, attempt = words.short(case.version), story.attempts.get(case.attempt, Attempt(id=case.attempt))
+    line = Text()
+    line.append(f"{words.clean(case.attempt, 12)}  {name}", style="bold yellow")
+    line.append(f"  {words.change(attempt)}, accepted by the gate {words.date(case.since_ns)}\n")
+    line.append("".join(f"{words.clean(why, 160)}\n" for why in case.why), style="yellow")
     line.append(f"against the seed: {words.distances(case)}\n", style="dim")
-    if case.incumbent != champion:
+    if case.incumbent != story.champion:
         return line.append(
             f"judged against {words.short(case.incumbent)}, which is champion no more: it will be dropped"
         )
     if case.word:
-        return line.append(f"{words.clean(case.word, 160)}; done when `evolvent run` goes on")
-    line.append(f"evolvent show {name}  |  evolvent approve {name}  |  evolvent decline {name}", style="bold")
-    return line.append("\nno word in time; the loop went on without it", style="dim") if case.passed else line
+        return line.append(f"{words.clean(case.word, 160)}; done when `evolvent run` goes on", style="bold")
+    if case.passed:
+        line.append("nobody spoke in time, and the run went on without it\n", style="dim")
+    line.append(f"first  evolvent show {name}\n", style="bold")
+    return line.append(f"then   evolvent approve {name}  or  evolvent decline {name}", style="bold")
 
 
 def _asked(waiting: Waiting) -> Text:
