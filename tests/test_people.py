@@ -223,6 +223,14 @@ def test_a_word_needs_something_that_is_held(tmp_path: Path) -> None:
     assert word(tmp_path, version[:6], approve=True)["id"] == "1.0"
 
 
+def test_nothing_is_approved_beforehand(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.sqlite", "run", create=True) as ledger:
+        for key in ("1.0/word", "1.0/word/"):
+            ledger.request("request.approve", {"id": "1.0", "by": "eve", "note": ""}, key=key)
+    _, state = session(tmp_path)
+    assert (list(state.held), state.promotions) == (["1.0"], 0)
+
+
 def test_evidence_against_a_champion_of_the_past_promotes_nothing(tmp_path: Path) -> None:
     events, state = session(tmp_path, operators=("paid", "free"), turns=1)  # the second is accepted without a jump
     assert kinds(events).index("held") < kinds(events).index("promoted")

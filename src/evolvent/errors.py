@@ -9,7 +9,7 @@
     |  `- LedgerCorrupt               exit 3   an event was edited, dropped, reordered or forged
     |- BudgetSpent                    exit 4   a limit was reached; names its owner and unit
     |- GateRefused                    exit 5   the judge said no, or could not say yes
-    |- PersonAwaited                  exit 7   a person's word is needed before the run goes on
+    |- PersonAwaited                  exit 1   a person's word is needed; `Run.go` records it and ends
     |- UnsafeError                    exit 6   isolation is missing or input is hostile
     |  `- SandboxError                exit 6   the sandbox broke a rule or could not be set up
     |- LedgerBusy                     exit 2   another controller holds the run
@@ -89,8 +89,6 @@ class PersonAwaited(EvolventError):
     Attributes:
         what: id of the candidate that is held, or ``pick``.
     """
-
-    exit_code = 7
 
     def __init__(self, what: str, message: str) -> None:
         self.what = what

@@ -9,7 +9,8 @@ A turn reads the ledger's state and appends to the ledger; nothing else is kept.
 own event first and only works when there is none. So a run that was killed anywhere goes on by running the turn again,
 and ends with the same events as a run that was not.
 
-Not here: how a change is made (`operators/`), what is proven (`judge/`), folders and files (`run.py`).
+Not here: how a change is made (`operators/`), what is proven (`judge/`), what people say (`people.py`), folders and
+files (`run.py`).
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ def heed(desk: Desk) -> bool:
     """
     if desk.ledger.get(f"{desk.state.turn + 1}/start") is not None:
         return False
-    for id_, case in list(desk.state.held.items()):
-        word = desk.ledger.get(_word(id_))
+    for case in list(desk.state.held.values()):
+        word = desk.ledger.get(f"request/{_word(case)}")
         if word is not None and case["incumbent"] == desk.state.champion:
             _follow(desk, case, word)
     for id_, case in list(desk.state.held.items()):
@@ -116,12 +116,13 @@ def _follow(desk: Desk, case: Payload, word: Event) -> None:
 
 
 def _unanswered(desk: Desk) -> list[str]:
-    """Ids of what is held and was neither spoken of nor waited for."""
+    """Ids of what is held still, and was not waited for."""
     return [id_ for id_, case in desk.state.held.items() if not case["waited"]]
 
 
-def _word(id_: str) -> str:
-    return f"request/{id_}/word"
+def _word(case: Payload) -> str:
+    """Key of the word on a case. It names the evidence, so that nobody can approve what has not been judged yet."""
+    return f"{case['id']}/word/{case['evidence'][:16]}"
 
 
 # -- picks -------------------------------------------------------------------------------------------------------------
@@ -225,13 +226,13 @@ def answer(ledger: Ledger, state: State, what: str, *, approve: bool, by: str, n
         raise UsageError(f"'{what}': expected one candidate that waits for a person; {names} does")
     case = found[0]
     id_, kind = case["id"], "request.approve" if approve else "request.decline"
-    if (old := ledger.get(_word(id_))) is not None:
+    if (old := ledger.get(f"request/{_word(case)}")) is not None:
         done = old.kind.removeprefix("request.").removesuffix("e") + "ed"
         raise GateRefused(f"{id_} was {done} by {old.payload['by']} already; the first word counts")
     if case["incumbent"] != state.champion:
         raise GateRefused(f"{id_} was {STALE}: its evidence says nothing of this one, and the next turn drops it")
     named = {name: case[name] for name in ("id", "version", "incumbent", "evidence")}
-    ledger.request(kind, {**named, "by": by, "note": note}, key=f"{id_}/word")
+    ledger.request(kind, {**named, "by": by, "note": note}, key=_word(case))
     return case
 
 

@@ -58,7 +58,9 @@ class Approved:
                 self._slot(p, where)
             case "held":
                 self._held(p, where)
-            case "request.approve" | "request.decline" | "request.pick":
+            case "request.approve" | "request.decline" if p["id"] in self.held:  # a word beforehand is none
+                self.words[event.key] = event
+            case "request.pick":
                 self.words[event.key] = event
             case "picked":
                 self._picked(p, where)
@@ -101,7 +103,7 @@ class Approved:
         self.findings.expect(gains in (None, p["gains"]), f"{where}: gains {p['gains']}, the outcomes say {gains}")
 
     def _promoted(self, p: Json, where: str) -> None:
-        held, word = self.held.get(p["id"]), self.words.get(f"request/{p['id']}/word")
+        held, word = self.held.get(p["id"]), self.words.get(f"request/{p['id']}/word/{p['evidence'][:16]}")
         if p["by"] == "gate+person":
             self.findings.count("approvals")
             said = word is not None and word.kind == "request.approve" and word.content_hash == p["approval"]
