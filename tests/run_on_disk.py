@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evolvent import plan
+from evolvent import limits, people, plan
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import slot_levels
 from evolvent.judge.questions import Protected, Question, SealedQuestion, StandingQuestion
@@ -21,6 +21,7 @@ from evolvent.judge.server import JudgeServer
 from evolvent.judge.stats import spend_epochs
 from evolvent.ledger import Ledger
 from evolvent.run import JUDGE, LEDGER, STORE, Run
+from evolvent.state import State
 from evolvent.store import Store
 from evolvent.types import Candidate, Diagnosis, Problem, Proposal, dec
 
@@ -68,12 +69,16 @@ def _draw(prompt: str) -> int:
 
 
 class RunOnDisk:
-    """Builds the folder; `versions` by name. Turn 1 promotes ``good`` and refuses ``planted``; turn 2 is under way."""
+    """Builds the folder; `versions` by name. Turn 1 promotes ``good`` and refuses ``planted``; turn 2 is under way.
 
-    def __init__(self, folder: Path) -> None:
+    Where the plan has limits `beyond` which ``good`` lies, it is held, and a person approves it unless told not to.
+    """
+
+    def __init__(self, folder: Path, beyond: dict[str, int] | None = None, approved: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / plan.CONFIG_NAME).write_text(json.dumps(SETTINGS), encoding="utf-8")
-        self.folder, self.settings = folder, plan.parse(SETTINGS, "test")
+        chosen = {**SETTINGS, "plan": {**SETTINGS["plan"], **(beyond or {})}}
+        (folder / plan.CONFIG_NAME).write_text(json.dumps(chosen), encoding="utf-8")
+        self.folder, self.settings, self.approved = folder, plan.parse(chosen, "test"), approved
         self.store = Store(folder / STORE)
         judge = JudgeFolder(folder / JUDGE, SECRET)
         self.judge = JudgeServer(judge, "sql_migration", Items(), Bench(self.store))  # type: ignore[arg-type]
@@ -124,8 +129,9 @@ class RunOnDisk:
         self.decide("1.0", "good")
         self.decide("1.1", "planted")
         spent = {"flops": 205, "tokens": 300, "problems": 2000}
-        self.add("turn.ended", "1/end", {"turn": 1, "champion": self.versions["good"], "spent": spent})
-        self.add("turn.started", "2/start", {"turn": 2, "champion": self.versions["good"]})
+        champion = self.versions["good" if self.promotions else "seed"]
+        self.add("turn.ended", "1/end", {"turn": 1, "champion": champion, "spent": spent})
+        self.add("turn.started", "2/start", {"turn": 2, "champion": champion})
 
     def propose(self, id_: str, operator: str, parent: str, weak: Diagnosis, levels: tuple[int, int]) -> None:
         name = {"self_labels": "good", "planted_regression": "planted"}[operator]
@@ -176,6 +182,10 @@ class RunOnDisk:
                 "forced": False,
                 "by": "gate",
             }
+            if self.settings.plan.jump_points:
+                promoted |= self.hold(id_, question.plain(), {**promoted, "evidence": answer["evidence"]}, proof)
+                if not self.approved:
+                    return
             self.add(
                 "promoted",
                 f"{id_}/decided",
@@ -192,6 +202,23 @@ class RunOnDisk:
             self.add(
                 "rejected", f"{id_}/decided", {"id": id_, "version": self.versions[name], "reason": answer["reason"]}
             )
+
+    def hold(self, id_: str, question: dict[str, Any], case: dict[str, Any], proof: dict[str, Any]) -> dict[str, Any]:
+        """Hold an accepted candidate; returns what the promotion says of the person who approved it."""
+        gains = limits.gains_over_anchor(question, proof)
+        why = limits.exceeded(self.settings.plan, gains, None)
+        assert why
+        named = {"clause": "operators.self_labels", "plan": self.settings.plan.hash, "incumbent": self.versions["seed"]}
+        self.add("held", f"{id_}/held", {**case, **named, "why": why, "gains": gains, "drift": None})
+        if not self.approved:
+            return {}
+        state = State()
+        for event in self.ledger.events():
+            state.apply(event)
+        people.answer(self.ledger, state, id_, approve=True, by="dana", note="looked at it")
+        said = self.ledger.get(f"request/{id_}/word/{case['evidence'][:16]}")
+        assert said is not None
+        return {"by": "gate+person", "approved_by": "dana", "note": "looked at it", "approval": said.content_hash}
 
     def protected(self) -> tuple[Protected, ...]:
         rules = self.settings.plan

@@ -29,8 +29,10 @@ from run_on_disk import RunOnDisk
 
 HEAVY = ("torch", "transformers", "sqlalchemy", "cryptography", "pydantic", "scipy", "numpy", "jinja2", "rich", "yaml")
 OPTIONS = {
+    "approve": ["--by", "--dir", "--json", "--note", "what"],
     "audit": ["--dir", "--json", "--witness"],
     "check": ["--dir", "--json"],
+    "decline": ["--by", "--dir", "--json", "--note", "what"],
     "demo": ["--dir", "--fresh", "--json", "--seed", "--turns"],
     "diagnose": ["--dir", "--json"],
     "diff": ["--dir", "--json", "a", "b"],
@@ -46,6 +48,7 @@ OPTIONS = {
     "memory forget": ["--change", "--dir", "--everything", "--file", "--json", "--task"],
     "memory search": ["--count", "--dir", "--file", "--json", "text"],
     "memory show": ["--dir", "--file", "--json"],
+    "pick": ["--by", "--dir", "--json", "--none", "--note", "ids"],
     "promote": ["--by", "--dir", "--force", "--json", "--reason", "version"],
     "rebuild": ["--dir", "--json", "--line", "version"],
     "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
@@ -144,6 +147,7 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
         "build",
         "dev",
         "probes",
+        "people",
         "budget",
         "turn",
         "judge",
@@ -189,7 +193,8 @@ def test_wrong_settings_are_named(evolvent: Any, tmp_path: Path, change: dict[st
 
 
 @pytest.mark.parametrize(
-    "command", sorted(set(COMMANDS) - {"demo", "init", "doctor", "show", "diff", "promote", "rebuild"})
+    "command",
+    sorted(set(COMMANDS) - {"demo", "init", "doctor", "show", "diff", "approve", "decline", "promote", "rebuild"}),
 )
 def test_no_settings_and_no_run_here(evolvent: Any, tmp_path: Path, command: str) -> None:
     said = evolvent(command, "-C", tmp_path)
@@ -507,3 +512,60 @@ def test_a_bug_is_told_as_one(evolvent: Any, tmp_path: Path, monkeypatch: pytest
     assert "boom" in said.err
     assert "Traceback" not in said.err
     assert "Traceback" in evolvent("--debug", "status", "-C", tmp_path).err
+
+
+# -- a person's say ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waits(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A run in which ``good`` is held for a person."""
+    made = RunOnDisk(tmp_path / "waits", {"jump_points": 5}, approved=False)
+    return made.folder, made.versions
+
+
+def test_status_shows_what_waits_and_what_to_type(evolvent: Any, waits: tuple[Path, dict[str, str]]) -> None:
+    folder, versions = waits
+    name = versions["good"][:8]
+    said = evolvent("status", "-C", folder).out
+    assert f"waits for you   1.0  {name}  self_labels (steps=60), accepted by the gate" in said
+    assert "multi: +" in said
+    assert "points over the anchor, 5 allowed" in said
+    assert f"then   evolvent approve {name}  or  evolvent decline {name}" in said
+    assert list(evolvent("status", "-C", folder, "--json").json["held"]) == ["1.0"]
+    assert f"{name} held: multi" in evolvent("log", "--events", "-C", folder).out
+    assert "held for a person" in evolvent("show", name, "-C", folder).out
+
+
+def test_an_approval_is_told_and_shown(evolvent: Any, waits: tuple[Path, dict[str, str]]) -> None:
+    folder, versions = waits
+    said = evolvent("approve", versions["good"][:6], "--by", "ada", "--note", "read it", "-C", folder)
+    assert said.code == 0
+    assert said.out.startswith(f"1.0 ({versions['good'][:12]}) approved.")
+    assert "approved by ada: read it; done when `evolvent run` goes on" in evolvent("status", "-C", folder).out
+    again = evolvent("decline", "1.0", "--json", "-C", folder)
+    assert (again.code, again.json["kind"]) == (5, "GateRefused")
+    assert "approved by ada already" in again.err
+
+
+def test_words_about_nothing_are_refused(evolvent: Any, run: Path) -> None:
+    assert "one candidate that waits for a person; nothing does" in evolvent("approve", "1.0", "-C", run).err
+    assert "asks for none now" in evolvent("pick", "1.0", "-C", run).err
+    assert "got both" in evolvent("pick", "1.0", "--none", "-C", run).err
+    assert "No pick is asked for now." in evolvent("pick", "-C", run).out
+
+
+def test_a_pick_is_shown_and_taken(evolvent: Any, run: Path) -> None:
+    counts = {"n": 200, "wins": 31, "losses": 4}
+    row = {"id": "2.0", "version": "v" * 64, "operator": "gold", "params": {}, "predicted_gain": "4", "target": counts,
+           "predicted_deviation": "3", "skills": {"multi": counts}, "flops": 5, "tokens": 6}  # fmt: skip
+    with Ledger.open(run / LEDGER) as ledger:
+        ledger.acquire()
+        ledger.append("pick.asked", {"turn": 2, "candidates": [row]}, key="2/pick")
+    assert "1 candidate before the judge is asked; evolvent pick  shows them" in evolvent("status", "-C", run).out
+    shown = evolvent("pick", "-C", run).out
+    assert "multi 31 won, 4 lost of 200" in shown
+    assert evolvent("pick", "-C", run, "--json").json == {"asked": [row]}
+    assert "2.9 is not presented; 2.0 are" in evolvent("pick", "2.9", "-C", run).err
+    assert evolvent("pick", "2.0", "--json", "-C", run).json == {"turn": 2, "picked": ["2.0"]}
+    assert "picked already" in evolvent("pick", "--none", "-C", run).err

@@ -20,7 +20,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ex
 COVERAGE, EVENTS = ROOT / "docs" / "coverage.md", ROOT / "docs" / "concepts" / "events.md"
 GROUPED = ("memory export", "judge serve", "judge key")
 STATUSES = {"works", "partly", "planned"}
-EMITTERS = ("loop.py", "standing.py", "run.py", "demo.py", "goals.py")
+EMITTERS = ("loop.py", "standing.py", "people.py", "run.py", "demo.py", "goals.py")
 
 
 def name_of(path: Path) -> str:
@@ -112,12 +112,12 @@ def test_every_command_has_a_line() -> None:
 
 
 def emitted() -> set[str]:
-    """Event kinds that the source names: first arguments of `once` and `append`, and `kind`, wherever they are set."""
+    """Event kinds that the source names: first arguments of `once`, `append`, `request`; `kind`, wherever it is set."""
     found: set[str] = set()
     for name in EMITTERS:
         for node in ast.walk(ast.parse((ROOT / "src" / "evolvent" / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                if node.func.attr in {"once", "append"}:
+                if node.func.attr in {"once", "append", "request"}:
                     found |= texts(node.args[0])
             elif isinstance(node, ast.Assign):
                 for target in node.targets:

@@ -51,6 +51,8 @@ LEVELS = {
             "state",
             "asking",
             "standing",
+            "people",
+            "limits",
             "dev",
             "loop",
             "run",

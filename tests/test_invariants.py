@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 import toy_world
-from evolvent import plan, standing
+from evolvent import people, plan, standing
+from evolvent.audit import audit
 from evolvent.budget import Budget
 from evolvent.errors import BudgetSpent, EvolventError, JobFailed, UsageError
 from evolvent.jobs import Job
@@ -440,6 +441,31 @@ def test_i9_a_plan_cannot_be_widened_in_a_run(copy: Run, toy_seed: Path) -> None
     (copy.folder / "evolvent.yaml").write_text(json.dumps(wider), "utf-8")
     with pytest.raises(UsageError, match="was changed after the run began"), Run.open(copy.folder).ledger():
         pass
+
+
+# -- I10: beyond a declared limit nothing is promoted without a person -------------------------------------------------
+
+
+def test_i10_a_jump_waits_for_a_person_whatever_the_gate_says(toy_seed: Path, tmp_path: Path) -> None:
+    limits = {**toy_world.settings(toy_seed)["plan"], "jump_points": 1, "drift_percent": 100}
+    run = toy_world.new_run(tmp_path / "run", toy_seed, plan=limits)
+    state = run.go(secret_hex=toy_world.SECRET, turns=2)
+    events = toy_world.events(run.folder)
+    (held,) = of_kind(events, "held")
+    assert of_kind(events, "verdict")[-1].payload["verdict"]["decision"] == "accept"
+    assert (state.champion, state.promotions, of_kind(events, "promoted")) == (state.seed, 0, [])
+    assert held.payload["id"] in state.stopped
+    assert held.payload["drift"] == {"n": held.payload["drift"]["n"], "differ": 0}, "one right answer to each problem"
+    assert held.payload["drift"]["n"] > 0
+    with run.ledger() as ledger:
+        people.answer(ledger, state, held.payload["id"], approve=True, by="ada", note="a test")
+    state = run.go(secret_hex=toy_world.SECRET, turns=1)
+    assert (state.champion, state.certified, state.promotions) == (held.payload["version"],) * 2 + (1,)
+    with run.ledger() as ledger:
+        findings = audit(ledger, run.store, run.folder / JUDGE, run.folder / SIGNING)
+    assert findings.wrong == []
+    assert (findings.counts["approvals"], findings.counts["statements"]) == (1, 1)
+    assert findings.notes == [], "an approval is not a force"
 
 
 def test_a_run_is_its_four_places(toy_run: Path) -> None:

@@ -19,8 +19,9 @@ from evolvent.operators.base import Bench, Built, Operator
 from evolvent.propose.base import OperatorSpec
 from evolvent.types import Decision, canonical_json
 
-__all__ = ["OUT_OF_PLAN", "carry_out", "refusal"]
+__all__ = ["OUT_OF_PLAN", "STALE", "carry_out", "refusal"]
 
+STALE = "judged against a version that is champion no more"
 OUT_OF_PLAN = "out_of_plan"  # kind of the failure: a person may decide otherwise, the loop may not
 
 
@@ -53,7 +54,7 @@ def refusal(verdict: Mapping[str, Any], current: bool) -> str:
     """Why a judged candidate is not promoted: the judge's word, or what stands against an accepting one."""
     if verdict["decision"] != Decision.ACCEPT:
         return str(verdict["reason"])
-    return "out of plan: it names no such operator" if current else "judged against a version that is champion no more"
+    return "out of plan: it names no such operator" if current else STALE
 
 
 def _check_params(spec: OperatorSpec, params: dict[str, Any]) -> None:

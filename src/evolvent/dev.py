@@ -14,9 +14,12 @@ from typing import Any
 
 from evolvent.errors import JobFailed
 from evolvent.jobs import Job, JobEngine
+from evolvent.limits import differing
 from evolvent.plan import ChangePlan, Settings
 from evolvent.store import Store
 from evolvent.types import derive_seed
+
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,36 @@ class DevSet:
             },
             seed=derive_seed(self.settings.seed, "dev", asked_of, skill),
         )
+
+
+def screen(
+    dev: DevSet, plan: ChangePlan, candidate: Json, champion: Json, anchor: Json, asked_of: str
+) -> dict[str, Any]:
+    """Candidate against champion on the dev problems of version `asked_of`: what the event ``screened`` says of it.
+
+    Where the plan limits drift, also how its right answers differ from the anchor's, with the names of both traces. The
+    anchor's rollout is counted for each candidate, though all but the first find it in the cache.
+
+    Raises:
+        JobFailed: a rollout failed.
+    """
+    mine, counts = dev.run(candidate, asked_of)
+    champions, _ = dev.run(champion, asked_of)
+    skills = dev.compare(mine, champions)
+    spent, drift = list(counts.values()), {}
+    if plan.drift_percent:
+        theirs, price = dev.run(anchor, asked_of)
+        spent += price.values() if anchor != champion else ()  # a champion's traces were paid for by its diagnosis
+        pairs = [differing(dev.store.get_json(mine[skill]), dev.store.get_json(theirs[skill])) for skill in mine]
+        counted = {name: sum(pair[name] for pair in pairs) for name in ("n", "differ")}
+        drift = {"drift": {"counts": counted, "traces": {"candidate": mine, "anchor": theirs}}}
+    return {
+        "skills": skills,
+        "target": skills[plan.target],
+        "passed": worth_judging(skills, plan),
+        **{unit: sum(count[unit] for count in spent) for unit in ("flops", "tokens")},
+        **drift,
+    }
 
 
 def worth_judging(skills: Mapping[str, Mapping[str, int]], plan: ChangePlan) -> bool:

@@ -9,6 +9,7 @@
     |  `- LedgerCorrupt               exit 3   an event was edited, dropped, reordered or forged
     |- BudgetSpent                    exit 4   a limit was reached; names its owner and unit
     |- GateRefused                    exit 5   the judge said no, or could not say yes
+    |- PersonAwaited                  exit 1   a person's word is needed; `Run.go` records it and ends
     |- UnsafeError                    exit 6   isolation is missing or input is hostile
     |  `- SandboxError                exit 6   the sandbox broke a rule or could not be set up
     |- LedgerBusy                     exit 2   another controller holds the run
@@ -81,6 +82,18 @@ class GateRefused(EvolventError):
     """The judge said no, or could not say yes."""
 
     exit_code = 5
+
+
+class PersonAwaited(EvolventError):
+    """The run goes no further without a person's word, and says how to give it. What was done is in the ledger.
+
+    Attributes:
+        what: id of the candidate that is held, or ``pick``.
+    """
+
+    def __init__(self, what: str, message: str) -> None:
+        self.what = what
+        super().__init__(message)
 
 
 class UnsafeError(EvolventError):

@@ -9,7 +9,8 @@ A turn reads the ledger's state and appends to the ledger; nothing else is kept.
 own event first and only works when there is none. So a run that was killed anywhere goes on by running the turn again,
 and ends with the same events as a run that was not.
 
-Not here: how a change is made (`operators/`), what is proven (`judge/`), folders and files (`run.py`).
+Not here: how a change is made (`operators/`), what is proven (`judge/`), what people say (`people.py`), folders and
+files (`run.py`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from evolvent import goals, standing
+from evolvent import goals, people, standing
 from evolvent.asking import promotion_question
 from evolvent.budget import Budget, allowance
 from evolvent.building import carry_out, refusal
-from evolvent.dev import DevSet, worth_judging
+from evolvent.dev import DevSet, screen
 from evolvent.errors import BudgetSpent, JobFailed, LedgerCorrupt
 from evolvent.jobs import JobEngine
 from evolvent.judge.questions import Question
@@ -36,10 +37,11 @@ from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
 from evolvent.propose.base import Idea, Proposer, Situation, due_probes
+from evolvent.propose.language_model import Heard
 from evolvent.provenance import versions
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
-from evolvent.types import Decision, Diagnosis, Event, Proposal, Trace, Verdict, dec, derive_seed
+from evolvent.types import Decision, Diagnosis, Event, Proposal, Trace, Verdict, content_hash, dec, derive_seed
 
 BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
 SNAPSHOT_EVERY = 10
@@ -111,7 +113,10 @@ class Loop:
         self._set_subgoals(turn, found)
         proposals = self._propose(turn, found)
         self._build(proposals)
-        for proposal in sorted(proposals, key=lambda p: not self._is_probe(p)):  # probes meet the parent they had
+        probes = [p for p in proposals if self._is_probe(p)]
+        for proposal in probes:  # first, so that they meet the parent they had
+            self._try(proposal)
+        for proposal in self._chosen(turn, [p for p in proposals if p not in probes]):
             self._try(proposal)
         standing.after_turn(self, turn)
         self.once(
@@ -204,22 +209,24 @@ class Loop:
         return proposals
 
     def _ideas(self, turn: int, found: Payload) -> list[Idea]:
-        champion = self.state.versions[self.state.champion]
+        state, champion = self.state, self.state.versions[self.state.champion]
         situation = Situation(
-            turn=turn,
-            weaknesses=[Diagnosis(**row) for row in found["weaknesses"]],
-            memory=self.state.memory,
-            band=self.state.band,
-            policy=champion["policy"],
-            scaffold=champion["candidate"]["scaffold"],
-            barred=frozenset(self.state.barred),
-            tried=self.state.tried,
-        )
+            turn=turn, weaknesses=[Diagnosis(**row) for row in found["weaknesses"]], memory=state.memory,
+            band=state.band, policy=champion["policy"], scaffold=champion["candidate"]["scaffold"],
+            barred=frozenset(state.barred), tried=state.tried,
+        )  # fmt: skip
         probes = due_probes(turn, self.settings.probes.every_turns)
         specs = [self.operators[name].spec for name in self.settings.plan.operators]
         count = self.settings.proposals_per_turn - len(probes)
         rng = random.Random(derive_seed(self.settings.seed, "propose", turn))
         return [*self.proposer.propose(situation, specs, count, rng), *probes]
+
+    def heard(self, said: Heard) -> None:
+        """Write down what a language model said that does not count."""
+        refused = [refusal.plain() for refusal in said.refused]
+        key = f"{self.state.turn + 1}/heard/{content_hash(refused)[:16]}"
+        if refused:
+            self.once("heard", key, lambda: {"turn": self.state.turn + 1, "refused": refused})
 
     def _proposal(self, turn: int, index: int, idea: Idea) -> Proposal:
         return Proposal(
@@ -289,32 +296,35 @@ class Loop:
 
     # -- screen, judge, decide -----------------------------------------------------------------------------------------
 
+    def _chosen(self, turn: int, proposals: list[Proposal]) -> list[Proposal]:
+        """What is tried, in this order; where a pick is due, what a person picks of those that pass the screen."""
+        every = self.settings.people.pick_every
+        if not every or turn % every:
+            return proposals
+        return people.chosen(self, turn, [p for p in proposals if self._passes(p)])
+
     def _try(self, proposal: Proposal) -> None:
-        id_ = _id(proposal)
-        if self.ledger.get(f"{id_}/decided") is not None:
+        if not self._passes(proposal):
             return None
-        event = self.ledger.get(f"{id_}/built")
-        assert event is not None
-        version = event.payload.get("version", "")
-        if why := self._turned_away(proposal, event):
-            return self._reject(id_, version, why)
-        verdict, incumbent = self._judge(id_, version)
+        id_ = _id(proposal)
+        verdict, incumbent = self._judge(id_, self.state.proposals[id_]["version"])
         accepted = verdict["decision"] == Decision.ACCEPT
         current = incumbent == self.state.versions[self.state.champion]["candidate"]  # or a person acted meanwhile
         listed = proposal.operator in self.settings.plan.operators  # a probe that gets through is still a probe
         if not (accepted and current and listed):
-            return self._reject(id_, version, refusal(verdict, current))
-        clause = f"operators.{proposal.operator}"
+            return self._reject(id_, verdict["candidate"], refusal(verdict, current))
+        return people.conclude(self, proposal, verdict)
 
-        def promotion() -> Payload:
-            return {
-                "id": id_, "version": version, "parent": proposal.parent, "forced": False, "by": "gate",
-                "plan": self.settings.plan.hash, "clause": clause, "evidence": verdict["evidence"],
-                **self.state.versions[version],
-            }  # fmt: skip
-
-        self.once("promoted", f"{id_}/decided", promotion)
-        return None
+    def _passes(self, proposal: Proposal) -> bool:
+        """Whether it goes to the judge. What does not is rejected; what is decided or held already does not."""
+        id_ = _id(proposal)
+        if any(self.ledger.get(f"{id_}/{end}") is not None for end in ("decided", "held")):
+            return False
+        event = self.ledger.get(f"{id_}/built")
+        assert event is not None
+        if why := self._turned_away(proposal, event):
+            self._reject(id_, event.payload.get("version", ""), why)
+        return not why
 
     def _turn_budget(self) -> Budget:
         """What the turn may spend, inside the run's budget, made anew from the fold: so a resumed turn has the same."""
@@ -356,19 +366,9 @@ class Loop:
         def work() -> Payload:
             self.on_stage("screen", {"id": _id(proposal), "operator": proposal.operator})
             known = self.state.versions
-            mine, counts = self.dev.run(known[version]["candidate"], proposal.parent)
-            champions, _ = self.dev.run(known[self.state.champion]["candidate"], proposal.parent)
-            skills = self.dev.compare(mine, champions)
-            return {
-                "id": _id(proposal),
-                "version": version,
-                "against": self.state.champion,
-                "skills": skills,
-                "target": skills[self.settings.plan.target],
-                "passed": worth_judging(skills, self.settings.plan),
-                "flops": sum(c["flops"] for c in counts.values()),
-                "tokens": sum(c["tokens"] for c in counts.values()),
-            }
+            mine, champions, anchors = (known[v]["candidate"] for v in (version, self.state.champion, self.state.seed))
+            found = screen(self.dev, self.settings.plan, mine, champions, anchors, proposal.parent)
+            return {"id": _id(proposal), "version": version, "against": self.state.champion, **found}
 
         return self.once("screened", f"{_id(proposal)}/screened", work)
 

@@ -61,6 +61,15 @@ class ChangePlan(_Strict):
     )
     max_items: int = Field(default=4000, ge=64, description="problems that one verdict may cost")
     discordance: str = Field(default="0.15", description="planned share of problems on which two versions differ")
+    jump_points: int = Field(
+        default=0, ge=0, le=100, description="larger gains over the seed, on any skill, wait for a person; 0 for none"
+    )
+    drift_percent: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="larger shares of answers that differ from the seed's, both right, wait for a person; 0 for none",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> ChangePlan:
@@ -116,6 +125,18 @@ class ProbeSettings(_Strict):
 
     every_turns: int = Field(
         default=3, ge=0, description="every so many turns a null and a planted regression in turn; 0 for none"
+    )
+
+
+class PeopleSettings(_Strict):
+    """Where the loop asks a person; `plan.jump_points` and `plan.drift_percent` say which promotions always wait."""
+
+    pick_every: int = Field(
+        default=0, ge=0, description="every so many turns a person picks what goes to the judge; 0 for never"
+    )
+    pick_count: int = Field(default=3, ge=1, le=16, description="candidates that are presented, best on dev first")
+    wait_seconds: int = Field(
+        default=0, ge=0, description="goes on without a word after so long; 0 stops the run until there is one"
     )
 
 
@@ -206,6 +227,7 @@ class Settings(_Strict):
     build: BuildSettings = BuildSettings()
     dev: DevSettings = DevSettings()
     probes: ProbeSettings = ProbeSettings()
+    people: PeopleSettings = PeopleSettings()
     budget: BudgetSettings = BudgetSettings()
     proposals_per_turn: int = Field(default=2, ge=1, le=16, description="built side by side, one per worker")
     workers: int = Field(default=2, ge=1, le=256)

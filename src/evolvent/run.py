@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolvent import plan, tasks
+from evolvent import people, plan, tasks
 from evolvent.dev import DevSet
-from evolvent.errors import BudgetSpent, GateRefused, UsageError
+from evolvent.errors import BudgetSpent, GateRefused, PersonAwaited, UsageError
 from evolvent.inputs import check_inputs, gold_bytes, seed_files
 from evolvent.jobs import JobEngine
 from evolvent.judge.client import JudgeClient
@@ -151,6 +151,8 @@ class Run:
     ) -> State:
         """Start or resume, and work until the goal is reached by dev, its turns are done, or a limit is reached.
 
+        It also ends, and says so in the last event, where it waits for a person without a deadline.
+
         Args:
             turns: stop after this turn, whatever the goal says.
             memory: what an earlier run exported; only at the start.
@@ -167,8 +169,14 @@ class Run:
             try:
                 reason = ""
                 while not reason and loop.state.turn < last:
+                    people.between_turns(loop)
                     loop.turn()
                     reason = loop.state.goal_reached(target, wanted) if turns is None else ""
+                people.heed(loop)
+            except PersonAwaited as exc:
+                reason = str(exc)
+                loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.what}", lambda: {"reason": reason})
+                return loop.state
             except BudgetSpent as exc:
                 reason = f"budget: {exc.unit}"
                 loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason})

@@ -33,7 +33,7 @@ class StandingJudge(Protocol):
 
 
 class Desk(Protocol):
-    """What the check needs of the loop."""
+    """What is needed of the loop, here and in `people.py`."""
 
     @property
     def ledger(self) -> Ledger:

@@ -45,6 +45,8 @@ class State:
         pool: data artifacts gathered, oldest first, the newest few.
         subgoals: open subgoals by id.
         proposals: this turn's proposals by id, with what has happened to them.
+        held: what the gate accepted and waits for a person, by id, oldest first.
+        asked: the pick that a person is asked for now, or empty.
         dev: dev counts by skill of `dev_of`, the champion at the last diagnosis.
         anchor_dev: dev counts of the seed by skill.
         spent: units spent; `spent_before`: the part that is not of this turn's candidates.
@@ -70,6 +72,8 @@ class State:
     pool: list[str] = field(default_factory=list)
     subgoals: dict[str, dict[str, Any]] = field(default_factory=dict)
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
     dev: dict[str, dict[str, int]] = field(default_factory=dict)
     dev_of: str = ""
     anchor_dev: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -128,7 +132,7 @@ class State:
         self.memory.forget(arm=p["arm"], task=p["task"], everything=p["everything"])
 
     def _on_turn_started(self, p: dict[str, Any]) -> None:
-        self.proposals = {}
+        self.proposals, self.stopped = {}, ""
         self.spent_before = dict(self.spent)
 
     def _on_diagnosed(self, p: dict[str, Any]) -> None:
@@ -191,7 +195,30 @@ class State:
     def _on_verdict(self, p: dict[str, Any]) -> None:
         self.proposals[p["id"]].update(tried=True, outcome=REJECTED)
 
+    def _on_held(self, p: dict[str, Any]) -> None:
+        proposal = self.proposals[p["id"]]
+        idea = fingerprint(proposal["operator"], proposal["params"])
+        self.held[p["id"]] = {**p, "idea": idea, "waited": False}
+        self._bar(idea)  # its like would cost a slot, and wait beside it
+        self._learn(p["id"], PROMOTED, "held")  # the gate accepted it; what a person says of it is another matter
+
+    def _on_held_passed(self, p: dict[str, Any]) -> None:
+        self.held[p["id"]]["waited"] = True
+
+    def _on_pick_asked(self, p: dict[str, Any]) -> None:
+        self.asked = dict(p)
+
+    def _on_picked(self, p: dict[str, Any]) -> None:
+        self.asked, self.stopped = {}, ""
+
+    _on_pick_passed = _on_picked
+
+    def _bar(self, idea: str) -> None:
+        self.barred = [*self.barred, idea][-BARRED_LIMIT:]
+
     def _on_promoted(self, p: dict[str, Any]) -> None:
+        if not p["forced"]:
+            self.held.pop(p["id"], None)
         was = self.versions[self.champion]["candidate"]["model"]
         grounded = self.champion == self.certified
         self.champion = p["version"]
@@ -208,14 +235,22 @@ class State:
                 self.certified = p["version"]
 
     def _on_rejected(self, p: dict[str, Any]) -> None:
+        if (case := self.held.pop(p["id"], None)) is not None:
+            if "by" not in p and case["idea"] in self.barred:  # no person declined it: the champion changed
+                self.barred.remove(case["idea"])
+            return
         proposal = self.proposals.get(p["id"])
+        if proposal is None:
+            return
+        if "by" in p:  # a person picked others, which says nothing of its worth
+            return self._learn(p["id"], DROPPED, p["reason"])
         self._learn(p["id"], "", p["reason"])
-        if proposal is not None and proposal.get("outcome", DROPPED) == DROPPED:  # nobody has looked at it
+        if proposal.get("outcome", DROPPED) == DROPPED:  # nobody has looked at it
             mark = fingerprint(proposal["operator"], proposal["params"])
             self.tried = [other for other in self.tried if other != mark]
-        if proposal is not None and proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
+        if proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
             # It was looked at, and costs nothing to build: nothing but the champion can change its worth.
-            self.barred = [*self.barred, fingerprint(proposal["operator"], proposal["params"])][-BARRED_LIMIT:]
+            self._bar(fingerprint(proposal["operator"], proposal["params"]))
 
     def _on_standing_opened(self, p: dict[str, Any]) -> None:
         self.standing = p["number"]
@@ -231,14 +266,15 @@ class State:
 
     def _on_turn_ended(self, p: dict[str, Any]) -> None:
         self.turn = p["turn"]
-        kept = {self.seed, self.champion, self.certified}
+        kept = {self.seed, self.champion, self.certified, *(case["version"] for case in self.held.values())}
         self.versions = {name: version for name, version in self.versions.items() if name in kept}
 
     def _learn(self, id_: str, outcome: str, reason: str) -> None:
         """The episode of a proposal is over; what probes show says nothing of real changes."""
         found = self.proposals.get(id_)
-        if found is None or found["operator"] in PROBES:
+        if found is None or found["operator"] in PROBES or found.get("learned"):
             return
+        found["learned"] = True
         told = ("operator", "params", "proposer", "skill", "error", "errors", "band", "predicted", "signals")
         episode = Episode(
             task=self.task, run=self.run, id=id_, outcome=outcome or found.get("outcome", DROPPED), reason=reason,

@@ -46,9 +46,8 @@ WORST = Diagnosis(
 
 def situation(**fields: Any) -> Situation:
     memory = tried("policy", {"target_rate": 25}, 5.0, mflops=3000)
-    base = {
-        "turn": 2, "weaknesses": [WORST], "memory": memory, "band": "middle", "policy": {}, "scaffold": {"kind": "direct"}
-    }  # fmt: skip
+    base: dict[str, Any] = {"turn": 2, "weaknesses": [WORST], "memory": memory, "band": "middle", "policy": {}}
+    base["scaffold"] = {"kind": "direct"}
     return Situation(**{**base, **fields})
 
 

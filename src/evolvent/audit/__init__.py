@@ -5,8 +5,8 @@ and from the formulas alone (`recompute.py`).
 
 Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each
 question before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts;
-promotions and rollbacks grounded in a verdict, or named as forced; each change within the plan (`within.py`); signed
-heads, here and at witnesses (`heads.py`); a statement for each promotion (`statements.py`).
+promotions and rollbacks grounded in a verdict, or named as forced; each change within the plan (`within.py`); people's
+word where it is needed (`approved.py`); signed heads (`heads.py`); a statement for each promotion (`statements.py`).
 
 Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a
 ledger that was rewritten as a whole, where no witness was told of it.
@@ -23,6 +23,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from evolvent.audit.approved import Approved
 from evolvent.audit.heads import check_heads
 from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
 from evolvent.audit.statements import check_statements
@@ -89,7 +90,7 @@ def audit(
     except LedgerCorrupt as exc:
         findings.wrong.append(str(exc))
         return findings  # what is read from a broken chain proves nothing
-    walk = _Walk(findings, judge_folder / "evidence")
+    walk = _Walk(findings, judge_folder / "evidence", store)
     chain: list[str] = []
     for event in ledger.events():
         chain.append(event.chain_hash)
@@ -116,8 +117,9 @@ def _check_artifact(findings: Findings, store: Store, name: str) -> None:
 class _Walk:
     """Goes through the events in order and holds each against what came before it."""
 
-    def __init__(self, findings: Findings, evidence: Path) -> None:
-        self.findings, self.folder, self.within = findings, evidence, Within(findings)
+    def __init__(self, findings: Findings, evidence: Path, store: Store) -> None:
+        self.findings, self.folder = findings, evidence
+        self.beside = (Within(findings), Approved(findings, evidence, store))
         self.artifacts: set[str] = set()
         self.plan: Json = {}
         self.commitment = self.seed = self.champion = self.certified = ""
@@ -151,7 +153,8 @@ class _Walk:
         handler = self._handlers.get(event.kind, lambda payload, where: None)
         where = f"event {event.seq} ({event.kind})"
         try:
-            self.within.take(event)
+            for check in self.beside:
+                check.take(event)
             handler(event.payload, where)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             self.findings.wrong.append(f"{where}: cannot be checked: {type(exc).__name__}: {exc}")
@@ -250,10 +253,8 @@ class _Walk:
         expect(computed == found, f"{where}: the outcomes say {' '.join(computed)}, the verdict {' '.join(found)}")
 
     def _same_names(self, proof: Json, stages: list[Test], where: str) -> None:
-        names = [stage["name"] for stage in proof["stages"]]
-        self.findings.expect(
-            names == [test.name for test in stages], f"{where}: the evidence has other stages than asked"
-        )
+        same = [stage["name"] for stage in proof["stages"]] == [test.name for test in stages]
+        self.findings.expect(same, f"{where}: the evidence has other stages than asked")
 
     def _evidence(self, name: str, question: Json, where: str) -> Json | None:
         path = self.folder / f"{name}.json"

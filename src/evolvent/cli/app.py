@@ -1,6 +1,6 @@
 """The commands by name, and what becomes of an error or of Ctrl-C.
 
-Not here: what a command does (`begin.py`, `checks.py`, `acting.py`, `reading.py`, `again.py`, `serving.py`).
+Not here: what a command does (the other files of this room).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, again, begin, checks, judging, reading, remembering, serving
+from evolvent.cli import acting, again, begin, checks, judging, reading, remembering, saying, serving
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -32,6 +32,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "diff": reading.diff,
     "lineage": reading.lineage,
     "diagnose": reading.diagnose,
+    "pick": saying.pick,
+    "approve": saying.approve,
+    "decline": saying.decline,
     "promote": acting.promote,
     "rollback": acting.rollback,
     "report": acting.report,

@@ -31,9 +31,10 @@ _STAGES = {
     "judging": "judging",
     "standing": "standing check",
     "sealed": "sealed problems",
+    "wait": "waiting for",
 }
 # What a turn's time goes into, roughly: shares of the bar.
-_WEIGHTS = {"diagnosed": 1, "built": 3, "build.failed": 3, "rejected": 3, "promoted": 3}
+_WEIGHTS = {"diagnosed": 1, "built": 3, "build.failed": 3, "rejected": 3, "promoted": 3, "held": 3}
 
 
 class Live:
@@ -100,6 +101,8 @@ class Live:
             self._items = " ".join(f"{skill} {n:,}" for skill, n in sorted(counts.items()))
             if test := fields.get("test"):
                 self._items += f"; {stage_line(test)}"
+        elif stage == "wait":
+            self._stage += f" {fields['for']}"
         elif "operator" in fields:
             self._stage += f" {fields['operator']}"
         elif fields.get("proposals"):

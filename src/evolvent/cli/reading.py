@@ -25,7 +25,7 @@ _LONGEST_SEQ = 9  # a longer row of digits is the start of a version's name
 
 
 def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
-    """Where the run stands: goal, champion, budgets, what the gate can see, probes, subgoals."""
+    """Where the run stands: goal, champion, what waits for a person, budgets, the gate's sight, probes, subgoals."""
     from evolvent.report import terminal
     from evolvent.report.sight import probed, sight
 
@@ -42,6 +42,8 @@ def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
         "slots",
         "promotions",
         "standing",
+        "held",
+        "asked",
         "subgoals",
         "spent",
         "stopped",

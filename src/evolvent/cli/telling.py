@@ -111,8 +111,27 @@ def _screened(p: Json) -> list[str]:
     return [f"{p['id']}: screen on dev: {target['wins']} won, {target['losses']} lost of {target['n']}: {said}"]
 
 
+def _held(p: Json) -> list[str]:
+    name = words.short(p["version"])
+    how = f"  it waits for a person: `evolvent approve {name}` or `evolvent decline {name}`"
+    return [f"{p['id']}: {name} held: {'; '.join(p['why'])}", how]
+
+
+def _asked(p: Json) -> list[str]:
+    rows = [
+        f"  {row['id']}: {row['operator']}, {row['target']['wins']} won, {row['target']['losses']} lost on dev"
+        for row in p["candidates"]
+    ]
+    return ["a person may pick what goes to the judge: `evolvent pick` shows more", *rows]
+
+
+def _word(said: str) -> Callable[[Json], list[str]]:
+    return lambda p: [f"{p['id']}: {said} by {p['by']}: {p['note']}".removesuffix(": ")]
+
+
 def _promoted(p: Json) -> list[str]:
     how = f"FORCED by {p['by']} against the judge's {p.get('objection') or 'silence'}" if p["forced"] else "promoted"
+    how += f", approved by {p['approved_by']}" if "approved_by" in p else ""
     return [f"{p['id']}: {words.short(p['version'])} {how}"]
 
 
@@ -133,6 +152,14 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "built": _built,
     "build.failed": lambda p: [f"{p['id']}: could not be built: {p['error']}: {p['message']}"],
     "screened": _screened,
+    "held": _held,
+    "held.passed": lambda p: [f"{p['id']}: no word within {p['seconds']} s; it stays held, the run goes on without it"],
+    "request.approve": _word("approved"),
+    "request.decline": _word("declined"),
+    "pick.asked": _asked,
+    "request.pick": lambda p: [f"{p['by']} picks {', '.join(p['ids']) or 'none'}"],
+    "picked": lambda p: [f"picked by {p['by']}: {', '.join(p['ids']) or 'none'}"],
+    "pick.passed": lambda p: [f"no pick within {p['seconds']} s; all of them go to the judge"],
     "promoted": _promoted,
     "rejected": lambda p: [f"{p['id']}: rejected: {p['reason']}"],
     "rolled_back": lambda p: [

@@ -30,6 +30,7 @@ _WORDS = {
     "build": "how a candidate is built; operators vary some of it",
     "dev": "dev rollouts: diagnosis and screening",
     "probes": "the loop tests its own honesty",
+    "people": "where the loop asks a person; which promotions always wait for one stands in the plan",
     "budget": "hard limits of the run; 0 is no limit",
     "endpoint": "a language model that proposes, for `proposers: [language_model]`; asked only where this names it",
     "judge": "where the judge lives; may be changed while a run goes on, for the run is the same",

@@ -20,7 +20,11 @@ Json = dict[str, Any]
 Evidence = Callable[[str], Mapping[str, Any]]
 _PROPOSAL = ("turn", "operator", "params", "seed", "diagnosis", "predicted_gain")
 _BUILT = ("candidate", "policy", "parameters", "data", "funnel", "stats")
-_HISTORY = ("promoted", "rejected", "rolled_back", "standing.checked")
+_HISTORY = ("held", "promoted", "rejected", "rolled_back", "standing.checked")
+_TOLD = (
+    "forced", "by", "approved_by", "note", "clause", "reason", "objection", "why", "plan", "from", "to", "alarm",
+    "alpha", "evidence", "reference",
+)  # fmt: skip
 
 
 def version_story(ledger: Ledger, built: Mapping[str, Any], evidence: Evidence, store: Store | None = None) -> Json:
@@ -111,10 +115,8 @@ def _history(ledger: Ledger, version: str, id_: str, evidence: Evidence) -> list
     for event in ledger.events(kinds=_HISTORY):
         p = event.payload
         if version in (p.get("version"), p.get("from"), p.get("to"), p.get("champion")) or (id_ and p.get("id") == id_):
-            kept = ("forced", "by", "clause", "reason", "objection", "plan", "from", "to", "alarm", "alpha", "evidence",
-                    "reference")  # fmt: skip
             row = {"seq": event.seq, "kind": event.kind, "time_ns": event.time_ns}
-            row |= {name: p[name] for name in kept if name in p}
+            row |= {name: p[name] for name in _TOLD if name in p}
             if event.kind == "standing.checked":
                 row["tests"] = (_evidence(p.get("evidence", ""), evidence) or {}).get("stages", [])
             rows.append(row)

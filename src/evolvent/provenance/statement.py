@@ -26,6 +26,7 @@ __all__ = ["STATEMENT_KIND", "statement"]
 
 STATEMENT_KIND = "application/vnd.in-toto+json"
 _TYPE, _PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
+_DECIDED = ("forced", "by", "clause", "reason", "objection", "approved_by", "note", "approval")
 _BUILD_TYPE, _BUILDER = "urn:evolvent:promotion:1", "urn:evolvent:controller"
 
 Json = dict[str, Any]
@@ -111,7 +112,7 @@ def _decision(promoted: Event, story: Json) -> Json:
         for stage in (story.get("evidence") or {}).get("stages", [])
     ]
     return {
-        **{name: p[name] for name in ("forced", "by", "clause", "reason", "objection") if name in p},
+        **{name: p[name] for name in _DECIDED if name in p},
         "plan": p.get("plan", ""),
         "slot": story.get("slot") or {},
         "verdict": {name: str(verdict[name]) for name in ("decision", "reason", "isolation") if name in verdict},

@@ -162,8 +162,15 @@ def _event(row: Json, version: str) -> Text:
             text.append(words.clean(row.get("reason", ""), 200), style="")
         else:
             text = Text("promoted", style="green")
+            person = (
+                words.clean(f"{row['approved_by']}: {row['note']}".removesuffix(": "), 200) if "note" in row else ""
+            )
+            who = f"gate, approved by {person}" if person else who
             text.append(f" by the {who}, clause {words.clean(row['clause'], 60)}", style="")
             text.append(f" of plan {words.short(row['plan'])}" if row.get("plan") else "", style="")
+    elif row["kind"] == "held":
+        text = Text("held for a person", style="yellow")
+        text.append(f": {words.clean('; '.join(row['why']), 300)}", style="")
     elif row["kind"] == "rejected":
         text = Text("rejected", style="red")
         text.append(f": {words.clean(row['reason'], 120)}", style="")

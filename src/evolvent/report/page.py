@@ -28,6 +28,7 @@ _TONES = {
     Outcome.PROMOTED: "up",
     Outcome.ACCEPTED: "up",
     Outcome.FORCED: "warn",
+    Outcome.HELD: "warn",
     Outcome.REJECTED: "down",
     Outcome.BUILD_FAILED: "down",
 }
@@ -131,7 +132,7 @@ def _verdicts(story: Story, evidence: Mapping[str, Mapping[str, Any]]) -> list[d
 
 def _answer(attempt: Attempt) -> tuple[str, str]:
     """Word and tone of the judge's answer."""
-    if attempt.outcome in (Outcome.ACCEPTED, Outcome.PROMOTED):
+    if attempt.outcome in (Outcome.ACCEPTED, Outcome.PROMOTED, Outcome.HELD):
         return "accepted", "up"
     if attempt.outcome is Outcome.REJECTED:
         return "rejected", "down"

@@ -46,6 +46,8 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     ABSTAINED = "abstained"
     ACCEPTED = "accepted"
+    HELD = "held for a person"
+    DECLINED = "declined by a person"
     FORCED = "forced"
     PROMOTED = "promoted"
 
@@ -161,7 +163,7 @@ class Promotion:
         parent: the champion before it.
         attempt: id of the proposal.
         forced: a person overrode the gate; outside the error guarantee.
-        by: who approved it.
+        by: who decided: the gate, the gate with a person's approval, or the person who forced it.
         clause: clause of the change plan, or the person's reason, on which it rests.
         objection: what the judge had said, where a person overrode it.
     """

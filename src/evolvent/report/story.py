@@ -31,6 +31,7 @@ from evolvent.report.rows import (
     Turn,
     Version,
 )
+from evolvent.report.waiting import Waiting
 from evolvent.state import COSTLY, UNITS
 from evolvent.types import Event
 
@@ -45,6 +46,7 @@ _REFUSED = (
     Outcome.DROPPED,
     Outcome.OUT_OF_PLAN,
     Outcome.BUILD_FAILED,
+    Outcome.DECLINED,
 )
 
 
@@ -56,10 +58,11 @@ class Story:
         run: what the run was asked for.
         versions: by candidate hash.
         attempts: proposals by id.
-            turns: by number.
+        turns: by number.
         scores: dev scores of the champions, in order.
         promotions: in order.
         rollbacks: in order.
+        waiting: what waits for a person.
         standing: later looks at the champion, in order.
         subgoals: in the order in which they were opened; an id may come again.
         measured: by version, seed against that version by skill: sealed problems were opened while it was champion.
@@ -77,6 +80,7 @@ class Story:
     scores: list[DevScore] = field(default_factory=list)
     promotions: list[Promotion] = field(default_factory=list)
     rollbacks: list[Rollback] = field(default_factory=list)
+    waiting: Waiting = field(default_factory=Waiting)
     standing: list[Standing] = field(default_factory=list)
     subgoals: list[Subgoal] = field(default_factory=list)
     measured: dict[str, dict[str, SkillGain]] = field(default_factory=dict)
@@ -102,6 +106,7 @@ class Story:
     def add(self, event: Event) -> None:
         """Take in the next event. Kinds that a report does not show only move the head."""
         self.head, self.num_events, self.now_ns = event.chain_hash, event.seq, event.time_ns
+        self.waiting.add(event)
         handler = _HANDLERS.get(event.kind)
         if handler is not None:
             handler(self, event.payload)
@@ -188,6 +193,11 @@ def _turn_started(story: Story, payload: Payload) -> None:
     number = whole(payload, "turn")
     story.champion = text(payload, "champion") or story.champion
     story.turns[number] = Turn(turn=number, start=story.champion)
+    _goes_on(story, payload)
+
+
+def _goes_on(story: Story, payload: Payload) -> None:
+    story.run = replace(story.run, stopped=None)
 
 
 def _turn_ended(story: Story, payload: Payload) -> None:
@@ -200,15 +210,8 @@ def _diagnosed(story: Story, payload: Payload) -> None:
     skills = table(payload, "skills")
     for skill in skills:
         seen = table(skills, skill)
-        story.scores.append(
-            DevScore(
-                turn=whole(payload, "turn"),
-                champion=text(payload, "champion"),
-                skill=skill,
-                n=whole(seen, "n"),
-                correct=whole(seen, "correct"),
-            )
-        )
+        at: dict[str, Any] = {"turn": whole(payload, "turn"), "champion": text(payload, "champion"), "skill": skill}
+        story.scores.append(DevScore(**at, n=whole(seen, "n"), correct=whole(seen, "correct")))
     for i, goal in enumerate(story.subgoals):
         if goal.state == "open" and (seen := counts(table(payload, "subgoals"), goal.id)):
             story.subgoals[i] = replace(goal, now=(seen.get("failures", 0), seen.get("n", 0)))
@@ -286,13 +289,8 @@ def _screened(story: Story, payload: Payload) -> None:
 
 
 def _slot_opened(story: Story, payload: Payload) -> None:
-    story.update(
-        text(payload, "id"),
-        outcome=Outcome.AT_JUDGE,
-        slot=whole(payload, "slot"),
-        alpha_sup=text(payload, "alpha_sup"),
-        alpha_ni=text(payload, "alpha_ni"),
-    )
+    levels = {name: text(payload, name) for name in ("alpha_sup", "alpha_ni")}
+    story.update(text(payload, "id"), outcome=Outcome.AT_JUDGE, slot=whole(payload, "slot"), **levels)
 
 
 def _verdict(story: Story, payload: Payload) -> None:
@@ -308,13 +306,14 @@ def _verdict(story: Story, payload: Payload) -> None:
 
 
 def _promoted(story: Story, payload: Payload) -> None:
+    approved = text(payload, "approved_by")
     promotion = Promotion(
         turn=story.turn,
         version=text(payload, "version"),
         parent=text(payload, "parent"),
         attempt=text(payload, "id"),
         forced=payload.get("forced") is True,
-        by=text(payload, "by"),
+        by=f"gate, approved by {approved}" if approved else text(payload, "by"),
         clause=text(payload, "reason") or text(payload, "clause"),
         objection=text(payload, "objection"),
     )
@@ -325,27 +324,28 @@ def _promoted(story: Story, payload: Payload) -> None:
 
 
 def _rejected(story: Story, payload: Payload) -> None:
-    name = text(payload, "id")
+    name, reason = text(payload, "id"), text(payload, "reason")
     attempt = story.attempts.get(name, Attempt(id=name))
+    if text(payload, "by") or attempt.outcome is Outcome.HELD:  # a person's word, or the champion changed before it
+        outcome = Outcome.DECLINED if text(payload, "by") else Outcome.DROPPED
+        return story.update(name, outcome=outcome, reason=reason)
     # The judge's or the screen's own word is finer than "rejected": keep it. What is just built was never judged.
     outcome = attempt.outcome
     if outcome is Outcome.BUILT:
-        outcome = Outcome.OUT_OF_PLAN if text(payload, "reason").startswith("out of plan") else Outcome.DROPPED
-    outcome = outcome if outcome in _REFUSED else Outcome.REJECTED
-    story.update(name, outcome=outcome, reason=attempt.reason or text(payload, "reason"))
+        outcome = Outcome.OUT_OF_PLAN if reason.startswith("out of plan") else Outcome.DROPPED
+    outcome = outcome if outcome in (*_REFUSED, Outcome.FORCED) else Outcome.REJECTED
+    return story.update(name, outcome=outcome, reason=attempt.reason or reason)
+
+
+def _held(story: Story, payload: Payload) -> None:
+    why = payload.get("why")
+    said = "; ".join(map(str, why)) if isinstance(why, list) else ""
+    story.update(text(payload, "id"), outcome=Outcome.HELD, reason=said)
 
 
 def _standing_checked(story: Story, payload: Payload) -> None:
-    story.standing.append(
-        Standing(
-            turn=story.turn,
-            champion=text(payload, "champion"),
-            reference=text(payload, "reference"),
-            alarm=payload.get("alarm") is True,
-            evidence=text(payload, "evidence"),
-            alpha=text(payload, "alpha"),
-        )
-    )
+    said = {name: text(payload, name) for name in ("champion", "reference", "evidence", "alpha")}
+    story.standing.append(Standing(turn=story.turn, alarm=payload.get("alarm") is True, **said))
 
 
 def _rolled_back(story: Story, payload: Payload) -> None:
@@ -376,7 +376,10 @@ _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
     "goal.abandoned": _goal_ended("abandoned"),
     "goal.closed": _goal_ended("closed"),
     "goal.opened": _goal_opened,
+    "held": _held,
     "judge.sealed": _judge_sealed,
+    "pick.passed": _goes_on,
+    "picked": _goes_on,
     "promoted": _promoted,
     "proposed": _proposed,
     "rejected": _rejected,

@@ -1,4 +1,4 @@
-"""The story on a terminal: rich renderables for `status`, `log`, `lineage` and `report`.
+"""The story on a terminal: rich renderables for `status`, `pick`, `log`, `lineage` and `report`.
 
 Text of the ledger goes into `Text`, never into markup, after `words.clean` took out what a terminal would obey.
 
@@ -16,17 +16,21 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolvent.report import words
+from evolvent.report.fields import counts, text
+from evolvent.report.fields import table as table_of
 from evolvent.report.foresight import foresight, measured_gain, sentence
-from evolvent.report.rows import Outcome, Promotion, SkillGain, Version
+from evolvent.report.rows import Attempt, Outcome, Promotion, SkillGain, Version
 from evolvent.report.sight import probed, sight
 from evolvent.report.story import Story
+from evolvent.report.waiting import Held, Waiting
 
-__all__ = ["before_after", "lineage", "log", "report", "status", "table"]
+__all__ = ["before_after", "lineage", "log", "picks", "report", "status", "table"]
 
 _STYLES = {
     Outcome.PROMOTED: "green",
     Outcome.ACCEPTED: "green",
     Outcome.FORCED: "yellow",
+    Outcome.HELD: "yellow",
     Outcome.REJECTED: "red",
     Outcome.BUILD_FAILED: "red",
 }
@@ -95,13 +99,17 @@ def lineage(story: Story) -> RenderableType:
 
 
 def status(story: Story) -> RenderableType:
-    """Where the run stands: goal, champion, budget, error budget, subgoals."""
+    """Where the run stands: goal, champion, what waits for a person, budget, error budget, subgoals."""
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     grid.add_row("goal", Text(words.pairs(story.run.goal) or "none"))
     grid.add_row("turn", f"{story.turn}, {_state(story)}")
     grid.add_row("champion", _champion(story))
+    for i, case in enumerate(story.waiting.held.values()):
+        grid.add_row("waits for you" if i == 0 else "", _held(case, story))
+    if story.waiting.asked:
+        grid.add_row("pick", _asked(story.waiting))
     outcomes = {outcome: story.count(outcome) for outcome in Outcome}
     named = {**{outcome: outcome.value for outcome in Outcome}, Outcome.REJECTED: "rejected by the judge"}
     counts = ", ".join(f"{count} {named[outcome]}" for outcome, count in outcomes.items() if count)
@@ -127,6 +135,35 @@ def status(story: Story) -> RenderableType:
         line.append(f"  {'; '.join(said)}", style="dim")
         grid.add_row("subgoals" if i == 0 else "", line)
     return Group(Text(words.headline(story), style="bold"), Text(), grid)
+
+
+def picks(story: Story) -> RenderableType:
+    """The candidates that a person may pick from, with what is known of each before the judge is asked."""
+    if not story.waiting.asked:
+        return Text("No pick is asked for now.", style="dim")
+    rows = table("id", "change", "version", "because", "foreseen>", "on dev>", "won and lost on dev", "build>")
+    for row in story.waiting.asked:
+        attempt, skills = story.attempts.get(text(row, "id"), Attempt(id=text(row, "id"))), table_of(row, "skills")
+        gain = measured_gain(attempt)
+        rows.add_row(
+            words.clean(attempt.id, 12),
+            Text(words.change(attempt), style="bold"),
+            words.short(attempt.version),
+            Text(words.because(attempt)),
+            Text(words.foreseen(attempt)),
+            words.points(gain / 100) if gain is not None else "",
+            Text("\n".join(f"{words.clean(skill, 40)} {_won(counts(skills, skill))}" for skill in sorted(skills))),
+            words.flops(attempt.flops),
+        )
+    by = words.clean(story.waiting.pick, 60)
+    said = (
+        f"{by} picked already." if by else "evolvent pick ID...  sends these to the judge, in this order; --none, none."
+    )
+    return Group(rows, Text(said, style="dim" if by else "bold"))
+
+
+def _won(skill: Mapping[str, int]) -> str:
+    return f"{skill.get('wins', 0)} won, {skill.get('losses', 0)} lost of {skill.get('n', 0)}"
 
 
 def report(story: Story) -> RenderableType:
@@ -177,6 +214,34 @@ def _champion(story: Story) -> Text:
     if entry is not None:
         line.append(f"  {words.clean(entry.operator, 40)}, turn {entry.turn}", style="dim")
     return line
+
+
+def _held(case: Held, story: Story) -> Text:
+    """What a person needs to decide: what changed, why it waits, the evidence, what to type."""
+    name, attempt = words.short(case.version), story.attempts.get(case.attempt, Attempt(id=case.attempt))
+    line = Text()
+    line.append(f"{words.clean(case.attempt, 12)}  {name}", style="bold yellow")
+    line.append(f"  {words.change(attempt)}, accepted by the gate {words.date(case.since_ns)}\n")
+    line.append("".join(f"{words.clean(why, 160)}\n" for why in case.why), style="yellow")
+    line.append(f"against the seed: {words.distances(case)}\n", style="dim")
+    if case.incumbent != story.champion:
+        return line.append(
+            f"judged against {words.short(case.incumbent)}, which is champion no more: it will be dropped"
+        )
+    if case.word:
+        return line.append(f"{words.clean(case.word, 160)}; done when `evolvent run` goes on", style="bold")
+    if case.passed:
+        line.append("nobody spoke in time, and the run went on without it\n", style="dim")
+    line.append(f"first  evolvent show {name}\n", style="bold")
+    return line.append(f"then   evolvent approve {name}  or  evolvent decline {name}", style="bold")
+
+
+def _asked(waiting: Waiting) -> Text:
+    count = len(waiting.asked)
+    if waiting.pick:
+        return Text(f"{words.clean(waiting.pick, 60)} picked; done when `evolvent run` goes on")
+    line = Text(f"{count} candidate{'' if count == 1 else 's'} before the judge is asked; ")
+    return line.append("evolvent pick  shows them", style="bold")
 
 
 def _state(story: Story) -> str:

@@ -16,12 +16,14 @@ from typing import Any
 from evolvent.propose.base import PROBES
 from evolvent.report.rows import Attempt, Outcome, Rollback, SkillGain, Subgoal
 from evolvent.report.story import Story
+from evolvent.report.waiting import Held
 
 __all__ = [
     "because",
     "change",
     "clean",
     "date",
+    "distances",
     "flops",
     "foreseen",
     "headline",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 _MINUS = "\u2212"
-_PENDING = (Outcome.PROPOSED, Outcome.BUILT, Outcome.SCREENED, Outcome.AT_JUDGE, Outcome.ACCEPTED)
+_PENDING = (Outcome.PROPOSED, Outcome.BUILT, Outcome.SCREENED, Outcome.AT_JUDGE, Outcome.ACCEPTED, Outcome.HELD)
 _CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -169,6 +171,18 @@ def change(attempt: Attempt) -> str:
     return f"{clean(attempt.operator, 40)}{inside}"
 
 
+def distances(case: Held) -> str:
+    """How far a held candidate is from the anchor: gains on the judge's problems, answers that changed on dev."""
+    said: list[str] = []
+    for skill, seen in case.gains.items():
+        n, wins, losses = (seen.get(name, 0) for name in ("n", "wins", "losses"))
+        if n:
+            said.append(f"{clean(skill, 40)} {points((wins - losses) / n)} ({wins} won, {losses} lost of {n})")
+    if (n := case.drift.get("n", 0)) and "differ" in case.drift:
+        said.append(f"{case.drift['differ']} of {n} right answers differ")
+    return ", ".join(said)
+
+
 def slice_counts(goal: Subgoal) -> str:
     """A subgoal's failures on dev, when it was opened and last."""
     return ", then ".join(f"{failures} of {n} failed" for failures, n in dict.fromkeys((goal.at_start, goal.now)) if n)
@@ -265,6 +279,7 @@ def _refusals(story: Story) -> str:
         (Outcome.DROPPED, "dropped"),
         (Outcome.OUT_OF_PLAN, "outside the change plan"),
         (Outcome.BUILD_FAILED, "failed to build"),
+        (Outcome.DECLINED, "declined by a person"),
     )
     parts = [f"{count} {words}" for outcome, words in kinds if (count := story.count(outcome))]
     if pending := story.count(*_PENDING):
