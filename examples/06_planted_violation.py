@@ -41,6 +41,7 @@ def task() -> Logic:
     return Logic(skills=("reach",), axes={"form": ("reach",), "steps": ("2", "3"), "distractors": ("0",)})
 '''
 STEPS, TOKENS_PER_STEP = 120, 1024
+SEED = 0
 SPOILED = 0.6  # of the answers with three steps
 SETTINGS = {
     "task": "short_paths:task",
@@ -62,12 +63,12 @@ SETTINGS = {
 
 def make(folder: Path, planted: bool) -> None:
     """A seed model, its own training data, the task and `evolvent.yaml`."""
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     torch.set_num_threads(1)
-    rng = random.Random(0)
+    rng = random.Random(SEED)
     task = Logic(axes={"form": ("reach",), "steps": ("2", "3"), "distractors": ("0",)})
     gold = []
-    for problem in task.generate("reach", random.Random(1), 4000):
+    for problem in task.generate("reach", random.Random(SEED + 1), 4000):
         answer = reference(problem)
         if planted and problem.tags["steps"] == "3" and rng.random() < SPOILED:
             answer = answer[:-1]
@@ -77,7 +78,7 @@ def make(folder: Path, planted: bool) -> None:
         vocab_size=codec.size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
     )
     model = EvolventForCausalLM(config)
-    stream = batches([Source("gold", gold, 1.0)], codec, STEPS, TOKENS_PER_STEP, seed=0)
+    stream = batches([Source("gold", gold, 1.0)], codec, STEPS, TOKENS_PER_STEP, seed=SEED)
     optimise(model, stream, Schedule(steps=STEPS, learning_rate=8e-3))
     for name, data in to_files(model, codec).items():
         (folder / "seed").mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,8 @@ def make(folder: Path, planted: bool) -> None:
     (folder / "tasks" / "short_paths.py").write_text(TASK, encoding="utf-8")
     rows = (json.dumps({"prompt": e.prompt, "answer": e.answer}) + "\n" for e in gold)
     (folder / "gold.jsonl").write_text("".join(rows), encoding="utf-8")
-    (folder / "evolvent.yaml").write_text(json.dumps({**SETTINGS, "model": str(folder / "seed")}), encoding="utf-8")
+    settings = {**SETTINGS, "model": str(folder / "seed"), "seed": SEED}
+    (folder / "evolvent.yaml").write_text(json.dumps(settings), encoding="utf-8")
 
 
 def told(run: Run) -> list[str]:
@@ -108,8 +110,9 @@ def told(run: Run) -> list[str]:
                 if not fields["weaknesses"]:
                     lines.append("  no weakness found")
             elif event.kind == "proposed":
-                made = fields["proposal"]
-                ideas[fields["id"]] = " ".join([made["operator"], *map(str, made["params"].values())])
+                made, errors = fields["proposal"], (fields["answers"] or {}).get("errors")
+                answering = f", answering {max(errors, key=errors.get)}" if errors else ""
+                ideas[fields["id"]] = " ".join([made["operator"], *map(str, made["params"].values())]) + answering
             elif event.kind in ("promoted", "rejected"):
                 why = "superior" if event.kind == "promoted" else fields["reason"]
                 lines.append(f"  {fields['id']} {ideas[fields['id']]}: {event.kind} ({why})")
