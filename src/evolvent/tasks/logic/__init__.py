@@ -32,6 +32,7 @@ class Logic:
     """The task. Frozen; all randomness is an argument.
 
     Attributes:
+        axes: difficulty axes; fewer values make an easier task, and an axis that is not named has all of its own.
         own: rules by skill, which hold besides ours, such as ``{"reach": "violation(by_e) :- step(_, e)."}``. A step of
             a stepwise program is held against them too, without ``last``.
         errors: every error that `verify` names, gravest first.
@@ -70,8 +71,9 @@ class Logic:
 
     def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
         """`count` problems at one cell; unnamed axes are drawn."""
+        axes = {**generate.AXES, **self.axes}
         return [
-            generate.make(rng, {axis: cell.get(axis) or rng.choice(values) for axis, values in self.axes.items()})
+            generate.make(rng, {axis: cell.get(axis) or rng.choice(values) for axis, values in axes.items()})
             for _ in range(count)
         ]
 
