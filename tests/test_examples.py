@@ -110,3 +110,14 @@ def test_own_history(tmp_path: Path) -> None:
     assert len(re.findall(r"variants solved by the seed", out)) == 3
     assert len(re.findall(r"variants solved by the champion", out)) == 3
     assert re.search(r"champion [0-9a-f]{12} after 1 turns", out)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the judge can only abstain")
+def test_planted_violation(tmp_path: Path) -> None:
+    out = run_example("06_planted_violation.py", str(tmp_path))
+    planted, control = re.split(r"^control: ", out, flags=re.MULTILINE)
+    assert re.search(r"weakest: steps=3: \d+ of \d+ fail: wrong_end \d+;", planted)
+    assert "answering wrong_end: promoted (superior)" in planted
+    assert control.startswith("0 promoted by the gate")
+    assert "promoted (" not in control

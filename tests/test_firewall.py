@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from evolvent.tasks import python_fix, sql_migration, strings
+from evolvent.tasks import logic, python_fix, sql_migration, strings
+from evolvent.tasks.logic.reference import reference as steps
 from evolvent.tasks.sql_migration.reference import reference as migration
 from evolvent.tasks.strings.reference import reference as truth
 
@@ -22,6 +23,7 @@ JUDGES_WORDS = re.compile(r"\b(gate|sealed|evidence|secret|judge)\b")
 # Who may read a reference answer, and why.
 READERS = {
     "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`filter` is cycle)",
+    "examples/06_planted_violation.py": "trains its two seeds, one of them on spoiled answers",
     "scripts/train_seed.py": "trains the seed, the only labels that there ever are",
     "scripts/train_python_seed.py": "the same for `python_fix`",
     "benchmarks/curation.py": "the declared oracle of its second check, never of the filter",
@@ -121,8 +123,17 @@ def test_a_string_problem_carries_no_answer() -> None:
         assert answer == problem.prompt[:-1] or answer not in json.dumps(problem.plain())
 
 
+def test_a_logic_problem_carries_no_answer() -> None:
+    task = logic.Logic()
+    for problem in [p for skill in task.skills for p in task.generate(skill, random.Random(1), 200)]:
+        assert steps(problem) not in problem.prompt
+        assert problem.given == {}
+
+
 def test_only_verifiers_that_read_no_answer_may_filter() -> None:
     assert sql_migration.SqlMigration().filter == "verified"
+    assert logic.Logic().filter == "verified"
+    assert not any("reference" in ".".join(imported(p)) for p in (SOURCE / "tasks" / "logic").glob("*.py"))
     assert strings.Strings().filter == "cycle"
     assert python_fix.PythonFix().filter == "feedback"
     tree = ast.parse((SOURCE / "tasks" / "sql_migration" / "verify.py").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ def explode() -> object:
     raise RuntimeError("no data here")
 
 
-@pytest.mark.parametrize("name", ["sql_migration", "strings"])
+@pytest.mark.parametrize("name", ["logic", "sql_migration", "strings"])
 def test_registered_tasks_keep_the_contract(name: str) -> None:
     task = tasks.load(name)
     assert name in registry.names(registry.TASKS)

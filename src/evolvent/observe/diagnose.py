@@ -30,6 +30,11 @@ _CAUSES = {
     "empty": "writes nothing",
     "wrong_length": "answers in the wrong length",
     "wrong_letters": "confuses letters",
+    "wrong_start": "begins elsewhere than asked",
+    "step_without_edge": "takes steps that no edge allows",
+    "does_not_follow": "concludes what does not follow",
+    "repeats": "comes back to what it had",
+    "wrong_end": "ends elsewhere than asked",
 }
 
 
