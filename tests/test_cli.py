@@ -148,6 +148,7 @@ def test_init_writes_settings_that_hold_and_explain_each_key(evolvent: Any, tmp_
         "dev",
         "probes",
         "people",
+        "endpoint",
         "budget",
         "turn",
         "judge",
