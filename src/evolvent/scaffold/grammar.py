@@ -91,7 +91,7 @@ def steps_of(scaffold: Scaffold) -> list[Step]:
     """The steps of a scaffold that `check` accepts."""
     if scaffold["kind"] == "steps":
         return scaffold["steps"]
-    return WRITTEN[scaffold["kind"]](int(scaffold.get("answers", 1)))
+    return WRITTEN[scaffold["kind"]](scaffold.get("answers", 1))
 
 
 def asks(step: Step) -> int:
@@ -124,8 +124,8 @@ def check(scaffold: Scaffold) -> None:
         raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps'))}, got {kind!r}")
     else:
         _only(scaffold, {"kind"} if kind == "direct" else {"kind", "answers"}, "scaffold")
-        if kind != "direct" and not 2 <= int(scaffold["answers"]) <= MOST_ANSWERS:
-            raise ValueError(f"scaffold.answers: expected 2 to {MOST_ANSWERS}, got {scaffold['answers']}")
+        if kind != "direct" and scaffold["answers"] not in _COUNTS[1:]:
+            raise ValueError(f"scaffold.answers: expected 2 to {MOST_ANSWERS}, got {scaffold['answers']!r}")
 
 
 def check_steps(steps: Any) -> None:
@@ -138,8 +138,8 @@ def check_steps(steps: Any) -> None:
         raise ValueError(f"scaffold.steps: expected a list of 1 to {MOST_STEPS} steps")
     for place, step in enumerate(steps):
         where = f"scaffold.steps[{place}]"
-        name = step.get("do") if isinstance(step, dict) else None
-        if name not in VERBS:
+        name: Any = step.get("do") if isinstance(step, dict) else None
+        if not isinstance(name, str) or name not in VERBS:
             raise ValueError(f"{where}: expected do to be one of {', '.join(VERBS)}, got {name!r}")
         verb = VERBS[name]
         _only(step, {"do", *verb.fields}, where)
