@@ -100,7 +100,7 @@ class Tools:
     advance: Advance
     revise: Revise
 
-    def pass_(self, by: str, prompt: str, output: str) -> bool:
+    def passes(self, by: str, prompt: str, output: str) -> bool:
         """The tool finds nothing wrong: it runs, it leaves nothing to do, or all its tests hold."""
         if by == "feedback":
             return self.feedback(prompt, output) is None
@@ -186,7 +186,7 @@ class _Work:
 
     def check(self, by: str) -> None:
         for prompt, pool in zip(self.prompts, self.pools, strict=True):
-            pool[:] = [a for a in pool if self.tools.pass_(by, prompt, a.text)] or pool
+            pool[:] = [a for a in pool if self.tools.passes(by, prompt, a.text)] or pool
 
     def vote(self, by: str) -> None:
         for prompt, pool in zip(self.prompts, self.pools, strict=True):
@@ -214,7 +214,7 @@ class _Work:
 
     def _passing(self, by: str, i: int) -> int | None:
         """Place of the first attempt that passes."""
-        passing = (k for k, a in enumerate(self.pools[i]) if self.tools.pass_(by, self.prompts[i], a.text))
+        passing = (k for k, a in enumerate(self.pools[i]) if self.tools.passes(by, self.prompts[i], a.text))
         return next(passing, None)
 
     def advance(self, times: int, n: int, temperature: str) -> None:
