@@ -19,7 +19,7 @@ from evolvent import tasks
 from evolvent.inputs import seed_files
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
-from evolvent.scaffold.programs import EQUAL_ANSWERS
+from evolvent.scaffold.grammar import EQUAL_ANSWERS
 from evolvent.types import derive_seed
 
 ARMS = ("direct", *EQUAL_ANSWERS)

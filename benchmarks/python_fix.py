@@ -27,7 +27,7 @@ from evolvent.inputs import seed_files, shipped_gold
 from evolvent.jobs import JobContext
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
-from evolvent.scaffold.programs import REVISE_ANSWERS
+from evolvent.scaffold.grammar import REVISE_ANSWERS
 from evolvent.store import Store
 from evolvent.tasks.python_fix import PythonFix, mbpp
 from evolvent.train.jobs import finetune

@@ -78,7 +78,7 @@ def test_a_line_ends_at_a_newline_and_nowhere_else() -> None:
 
 
 def test_the_seed_may_answer_under_a_program_of_its_own(tmp_path: Path, toy_seed: Path) -> None:
-    program = {"kind": "vote", "answers": 2}
+    program = {"kind": "steps", "steps": [{"do": "sample", "n": 2, "temperature": "0.6"}, {"do": "vote", "by": "text"}]}
     run = toy_world.new_run(tmp_path / "run", toy_seed, scaffold=program)
     with run.working(secret_hex=toy_world.SECRET) as loop:
         assert loop.state.versions[loop.state.champion]["candidate"]["scaffold"] == program

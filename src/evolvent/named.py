@@ -17,7 +17,7 @@ from evolvent.errors import UsageError
 from evolvent.memory.memory import Memory
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
-from evolvent.scaffold import programs
+from evolvent.scaffold import grammar
 
 __all__ = ["check_scaffold", "check_skills", "find_tasks_in", "load_operators", "read_memory"]
 
@@ -61,7 +61,7 @@ def read_memory(path: Path) -> Memory:
 def check_scaffold(scaffold: Mapping[str, Any]) -> None:
     """Raise `UsageError` for a program that is none of ours."""
     try:
-        programs.check(dict(scaffold))
+        grammar.check(dict(scaffold))
     except ValueError as exc:
         raise UsageError(f"{CONFIG_NAME}: {exc}") from None
 

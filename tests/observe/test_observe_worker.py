@@ -69,7 +69,12 @@ def test_it_says_how_well_it_is_locked_in(worker: Asking) -> None:
     assert worker.ready["isolation"] == ("kernel" if sys.platform == "linux" else "reduced")
 
 
-@pytest.mark.parametrize("scaffold", [DIRECT, {"kind": "vote", "answers": 3}, {"kind": "retry", "answers": 3}])
+STEPS = {"kind": "steps", "steps": [
+    {"do": "sample", "n": 3, "temperature": "0.9"}, {"do": "check", "by": "feedback"}, {"do": "vote", "by": "text"},
+]}  # fmt: skip
+
+
+@pytest.mark.parametrize("scaffold", [DIRECT, {"kind": "vote", "answers": 3}, {"kind": "retry", "answers": 3}, STEPS])
 def test_it_answers_as_a_rollout_here_does(worker: Asking, files: dict[str, bytes], scaffold: dict[str, Any]) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from evolvent.jobs import Job, JobContext, JobResult
 from evolvent.models.files import from_files
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
-from evolvent.scaffold import programs
+from evolvent.scaffold import grammar
 from evolvent.store import Store
 from evolvent.types import Proposal, canonical_json
 
@@ -76,7 +76,8 @@ def choices(name: str) -> list[dict[str, Any]]:
 
 def test_all_operators_are_examined() -> None:
     assert NAMES == [
-        "gold", "null", "planted_regression", "policy", "red_team", "scaffold", "self_labels", "testing",
+        "gold", "null", "planted_regression", "policy", "red_team", "scaffold",
+        "scaffold_edit", "self_labels", "testing",
     ]  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def test_the_spec_is_honest(name: str) -> None:
 def assert_serves_the_loop(built: Built, bench: Bench) -> None:
     """What the loop relies on."""
     canonical_json({"policy": built.policy, "scaffold": built.scaffold, "funnel": built.funnel, "stats": built.stats})
-    programs.check(built.scaffold)
+    grammar.check(built.scaffold)
     files = bench.store.read_tree(built.model)
     model, _ = from_files(files)
     assert bench.store.get_manifest(built.model)["meta"]["parameters"] == sum(p.numel() for p in model.parameters())
@@ -125,12 +126,29 @@ def test_null_changes_nothing(bench: MakeBench) -> None:
     assert (built.model, built.scaffold, built.policy) == (parent.model, parent.scaffold, parent.policy)
 
 
-@pytest.mark.parametrize("kind", programs.EQUAL_ANSWERS)
+@pytest.mark.parametrize("kind", grammar.EQUAL_ANSWERS)
 def test_a_scaffold_keeps_the_weights_and_spends_what_the_others_do(kind: str, bench: MakeBench) -> None:
     parent = bench("scaffold", {"kind": kind})
     built = operator("scaffold").build(parent)
     assert built.model == parent.model
-    assert built.scaffold == {"kind": kind, "answers": programs.EQUAL_ANSWERS[kind]}
+    assert built.scaffold == {"kind": kind, "answers": grammar.EQUAL_ANSWERS[kind]}
+
+
+def test_edits_of_edits_stay_programs_and_bring_tools_in_by_crossing_only(bench: MakeBench) -> None:
+    edited = operator("scaffold_edit")
+    scaffold: dict[str, Any] = {"kind": "direct"}
+    for number in range(16):
+        parent = bench("scaffold_edit", {"edit": "mutate", "number": number}, scaffold=scaffold)
+        scaffold = edited.build(parent).scaffold
+        grammar.check(scaffold)
+        assert grammar.tools(scaffold["steps"]) <= {"feedback"}
+        assert grammar.answers(scaffold["steps"]) <= max(grammar.EQUAL_ANSWERS.values())
+    crossed = [
+        edited.build(bench("scaffold_edit", {"edit": "cross", "number": n}, scaffold=scaffold)).scaffold
+        for n in range(16)
+    ]
+    assert any("advance" in grammar.tools(child["steps"]) for child in crossed)
+    assert len({canonical_json(child) for child in crossed}) >= 4
 
 
 def test_a_directive_is_about_the_settings_of_the_run(bench: MakeBench) -> None:

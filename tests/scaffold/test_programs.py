@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
-from evolvent.scaffold.programs import TEMPERATURE, Tools, check, run
+from evolvent.scaffold.grammar import TEMPERATURE
+from evolvent.scaffold.programs import Tools, run
 
 
 @dataclass(frozen=True)
@@ -110,18 +109,6 @@ def test_retry_costs_one_answer_when_all_is_well() -> None:
     assert run({"kind": "retry", "answers": 4}, model, TOOLS, ["a"], 1).tokens == 11
 
 
-@pytest.mark.parametrize(
-    "scaffold",
-    [
-        {}, {"kind": "agent"}, {"kind": "direct", "answers": 4}, {"kind": "vote"}, {"kind": "vote", "answers": 1},
-        {"kind": "vote", "answers": 17}, {"kind": "retry", "answers": 4, "shell": "sh"},
-    ],
-)  # fmt: skip
-def test_other_programs_are_refused(scaffold: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="scaffold"):
-        check(scaffold)
-
-
 @dataclass(frozen=True)
 class Tried:
     whole: str
@@ -166,3 +153,70 @@ def test_revise_keeps_the_best_and_samples_where_it_is_stuck() -> None:
     assert answered.steps == [[("5+1", "3"), ("5", "4")]]
     assert answered.tokens == 4 * 11
     assert len(set(model.seeds)) == 4
+
+
+# -- steps beyond the hand-written programs ----------------------------------------------------------------------------
+
+
+def steps(*made: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "steps", "steps": list(made)}
+
+
+def sample(n: int, temperature: str = "0.6") -> dict[str, Any]:
+    return {"do": "sample", "n": n, "temperature": temperature}
+
+
+def test_check_keeps_what_passes_and_all_where_nothing_does() -> None:
+    program = steps(sample(3), {"do": "check", "by": "feedback"}, {"do": "vote", "by": "text"})
+    model = Model([["bad", "bad", "ok"], ["bad", "worse", "worse"]])
+    assert run(program, model, TOOLS, ["a", "b"], 1).outputs == ["ok", "worse"]
+
+
+def test_votes_are_for_what_answers_come_to() -> None:
+    """``1`` and ``01`` are one sum; what does not run stands for itself only."""
+    program = steps(sample(5), {"do": "vote", "by": "revise"})
+    model = Model([["x", "x", "1", "01", "001"]])
+    assert run(program, model, TESTED, ["9"], 1).outputs == ["1"]
+    by_advance = steps(sample(4), {"do": "vote", "by": "advance"})
+    assert run(by_advance, Model([["bad", "bad", "ok1", "ok2"]]), TOOLS, ["5"], 1).outputs == ["bad"]
+    assert run(by_advance, Model([["bad", "ok0", "ok1", "ok2"]]), TOOLS, ["5"], 1).outputs == ["ok0"]
+
+
+def test_abstaining_says_nothing_and_teaches_nothing() -> None:
+    program = steps(sample(4), {"do": "abstain", "below": "0.6"}, {"do": "vote", "by": "text"})
+    answered = run(program, Model([["p", "p", "p", "q"], ["p", "p", "q", "r"]]), TOOLS, ["a", "b"], 1)
+    assert answered.outputs == ["p", ""]
+    assert answered.steps == [[("a", "p")], []]
+
+
+def test_advance_votes_in_each_step_and_prefers_what_leaves_nothing() -> None:
+    program = steps({"do": "advance", "times": 2, "n": 3, "temperature": "0.6"})
+    model = Model([["bad", "okx", "oky"], ["bad", "bad", "bad"]], [["ok1", "ok2", "ok3"], ["ok", "ok", "bad"]])
+    answered = run(program, model, TOOLS, ["2", "1"], 1)
+    assert answered.outputs == ["okx\nok1", "ok"]
+    assert [call[1:] for call in model.calls] == [(3, 0.6), (3, 0.6)]
+
+
+def test_advance_goes_on_from_the_first_attempt() -> None:
+    program = steps(
+        sample(3), {"do": "vote", "by": "text"}, {"do": "advance", "times": 1, "n": 1, "temperature": "0.9"}
+    )
+    model = Model([["ok1", "ok2", "ok2"], ["bad", "bad", "ok"], ["ok", "ok", "ok"]], [["ok3"]], [["ok4"]])
+    answered = run(program, model, TOOLS, ["2", "1", "1"], 1)
+    assert answered.outputs == ["ok2\nok3", "ok4", "ok"]
+    assert [(call[0], call[2]) for call in model.calls[1:]] == [(("1",), 0.0), (("1",), 0.9)]
+
+
+def test_a_schedule_of_temperatures_is_retries_in_a_row() -> None:
+    retries = [{"do": "retry", "by": "feedback", "times": 1, "temperature": t} for t in ("0.3", "0.6", "0.9")]
+    model = Model([["bad"]], [["bad"]], [["bad"]], [["ok"]])
+    assert run(steps(sample(1, "0"), *retries), model, TOOLS, ["a"], 1).outputs == ["ok"]
+    assert [call[2] for call in model.calls] == [0.0, 0.3, 0.6, 0.9]
+    assert len(set(model.seeds)) == 4
+
+
+def test_repair_begins_with_the_attempt_that_fails_least() -> None:
+    program = steps(sample(3), {"do": "repair", "times": 1, "temperature": "0.6"})
+    model = Model([["1", "4", "x"]], [["1"]])
+    assert run(program, model, TESTED, ["5"], 1).outputs == ["5"]
+    assert model.calls[1][0] == ("5+4",)

@@ -26,7 +26,7 @@ from evolvent.observe.rollout import rollout
 from evolvent.sandbox import frames, running
 from evolvent.sandbox.code import Outcome
 from evolvent.sandbox.isolate import isolate
-from evolvent.scaffold import programs
+from evolvent.scaffold import grammar
 from evolvent.tasks.base import Task
 from evolvent.types import Json
 
@@ -39,7 +39,7 @@ def _rehearse(task: Task) -> None:
     model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
     model, loaded = from_files(to_files(model, codec))
     prompt = "-- from\nCREATE TABLE a (b INTEGER);\n-- to\n-- migration\n"
-    for kind in programs.KINDS:
+    for kind in grammar.KINDS:
         scaffold = {"kind": kind} if kind == "direct" else {"kind": kind, "answers": 2}
         rollout(model, loaded, task, scaffold, [prompt], 0)
 
@@ -86,7 +86,7 @@ class _Worker:
                 request["scaffold"],
                 request["prompts"],
                 int(request["seed"]),
-                explore=programs.TEMPERATURE if request.get("sampled") else 0.0,
+                explore=grammar.TEMPERATURE if request.get("sampled") else 0.0,
             )
             return {"outputs": out.outputs, "tokens": out.tokens}
         return {"error": f"unknown op {operation!r}"}

@@ -1,1 +1,1 @@
-"""Reasoning programs around a model: direct, vote, execute-reflect-retry. They are handed what they run."""
+"""Reasoning programs around a model: a small language, what runs it, what edits it. They are handed what they run."""

@@ -1,29 +1,22 @@
-"""Five programs, three of which may spend the same.
+"""Runs programs: each step of one, on all prompts at once, from pools of attempts to pools of attempts.
 
-A scaffold is plain data in the genome, such as ``{"kind": "direct"}`` or ``{"kind": "vote", "answers": 4}``; `answers`
-bounds what one problem may cost. ``vote`` samples all and takes the most frequent; ``retry`` runs the greedy answer
-against a scratch copy of what the prompt states, and tries again while the engine complains; ``stepwise`` runs what
-runs of an answer on the scratch copy and asks again for what is left; ``revise`` tests an attempt, reads the failure
-and asks for a fix of it, for tasks whose prompts state tests. No program sees a verifier, a probe or an answer.
+Steps and what they mean stand in `grammar.VERBS`. No program sees a verifier, a probe or an answer: tools are handed a
+prompt and an output. Rounds are numbered by the program's text, so what a problem is asked, and under which seed, does
+not depend on how its neighbours fare, except where they share a batch.
 
-Not here: sampling (`models/`), verification (`tasks/`).
+Not here: sampling (`models/`), verification (`tasks/`), what a program may say (`grammar.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
+from evolvent.scaffold import grammar
 from evolvent.types import derive_seed
-
-KINDS = ("direct", "vote", "retry", "stepwise", "revise")
-# Bounds under which the three cost about the same tokens, 2.8 to 3.0 times a direct answer, where they have work to do
-# (`multi` of sql_migration under the shipped seed; benchmarks/programs.py).
-EQUAL_ANSWERS = {"vote": 12, "retry": 8, "stepwise": 4}
-REVISE_ANSWERS = 6  # where a task has tests; what that costs beside the others: benchmarks/python_fix.py
-TEMPERATURE = 0.6
 
 
 class Generated(Protocol):
@@ -93,22 +86,6 @@ class Answered:
     steps: list[list[Step]]
 
 
-def check(scaffold: dict[str, Any]) -> None:
-    """Raise on a scaffold that is not one of ours.
-
-    Raises:
-        ValueError: unknown kind or key, or `answers` outside 2..16.
-    """
-    kind = scaffold.get("kind")
-    if kind not in KINDS:
-        raise ValueError(f"scaffold.kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    extra = set(scaffold) - {"kind", "answers"}
-    if extra or (kind == "direct") != ("answers" not in scaffold):
-        raise ValueError(f"scaffold: expected kind, and answers unless direct; got {sorted(scaffold)}")
-    if kind != "direct" and not 2 <= int(scaffold["answers"]) <= 16:
-        raise ValueError(f"scaffold.answers: expected 2 to 16, got {scaffold['answers']}")
-
-
 @dataclass(frozen=True)
 class Tools:
     """What a program may use besides the model; each sees the prompt and an output, nothing else.
@@ -123,9 +100,40 @@ class Tools:
     advance: Advance
     revise: Revise
 
+    def passes(self, by: str, prompt: str, output: str) -> bool:
+        """The tool finds nothing wrong: it runs, it leaves nothing to do, or all its tests hold."""
+        if by == "feedback":
+            return self.feedback(prompt, output) is None
+        if by == "advance":
+            kept, left = self.advance(prompt, output)
+            return bool(kept) and left is None
+        tested = self.revise(prompt, output)
+        return tested is not None and bool(tested.whole) and tested.faults == (0, 0)
+
+    def comes_to(self, by: str, prompt: str, output: str) -> Hashable:
+        """What an answer amounts to; answers that amount to the same are one vote. What does not run is its text."""
+        if by == "advance":
+            kept, left = self.advance(prompt, output)
+            return (left,) if kept else output
+        tested = self.revise(prompt, output) if by == "revise" else None
+        return (tested.whole,) if tested is not None and tested.whole else output
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An answer to the first prompt, and the pairs that it is made of."""
+
+    text: str
+    made: tuple[Step, ...]
+
 
 def run(
-    scaffold: dict[str, Any], generate: Generate, tools: Tools, prompts: Sequence[str], seed: int, explore: float = 0.0
+    scaffold: grammar.Scaffold,
+    generate: Generate,
+    tools: Tools,
+    prompts: Sequence[str],
+    seed: int,
+    explore: float = 0.0,
 ) -> Answered:
     """Answer each prompt with a program.
 
@@ -136,83 +144,162 @@ def run(
         prompts: what to answer.
         seed: of all sampling.
         explore: temperature of what is otherwise greedy; above 0 when answers are wanted to learn from.
+
+    Raises:
+        ValueError: not one of our programs.
     """
-    check(scaffold)
-    if scaffold["kind"] == "vote":
-        return _vote(generate, prompts, int(scaffold["answers"]), seed)
-    if scaffold["kind"] == "stepwise":
-        return _stepwise(generate, tools.advance, prompts, int(scaffold["answers"]), seed, explore)
-    if scaffold["kind"] == "revise":
-        return _revise(generate, tools.revise, prompts, int(scaffold["answers"]), seed, explore)
-    out = generate(prompts, 1, explore, seed)
-    outputs, tokens = [samples[0] for samples in out.outputs], out.tokens_read + out.tokens_written
-    if scaffold["kind"] == "retry":
-        for attempt in range(1, int(scaffold["answers"])):
-            failing = [i for i, output in enumerate(outputs) if tools.feedback(prompts[i], output) is not None]
+    grammar.check(scaffold)
+    tools = Tools(cache(tools.feedback), cache(tools.advance), cache(tools.revise))
+    work = _Work(generate, tools, prompts, seed, explore)
+    for step in grammar.steps_of(scaffold):
+        fields = {name: value for name, value in step.items() if name != "do"}
+        getattr(work, step["do"])(**fields)
+        work.round += step.get("times", 1) if grammar.asks(step) else 0
+    chosen = [pool[0] for pool in work.pools]
+    return Answered([a.text for a in chosen], work.tokens, [list(a.made) for a in chosen])
+
+
+class _Work:
+    """All prompts with their pools; a method for each verb of the grammar, called with the step's fields."""
+
+    def __init__(self, generate: Generate, tools: Tools, prompts: Sequence[str], seed: int, explore: float) -> None:
+        self.generate, self.tools, self.prompts = generate, tools, prompts
+        self.seed, self.explore = seed, explore
+        self.pools: list[list[Attempt]] = [[] for _ in prompts]
+        self.round = 0  # of asking, by the program's text
+        self.tokens = 0
+
+    def ask(self, prompts: Sequence[str], n: int, temperature: float, seed: int) -> list[list[str]]:
+        """Answers ``[prompt][sample]``, paid for."""
+        out = self.generate(prompts, n, temperature, seed)
+        self.tokens += out.tokens_read + out.tokens_written
+        return out.outputs
+
+    def sample(self, n: int, temperature: str) -> None:
+        greedy = temperature == "0"
+        seed = self.seed if greedy else derive_seed(self.seed, "vote")
+        if self.round:
+            seed = derive_seed(self.seed, "sample", self.round)
+        found = self.ask(self.prompts, n, self.explore if greedy else float(temperature), seed)
+        for prompt, pool, texts in zip(self.prompts, self.pools, found, strict=True):
+            pool += [Attempt(text, ((prompt, text),)) for text in texts]
+
+    def check(self, by: str) -> None:
+        for prompt, pool in zip(self.prompts, self.pools, strict=True):
+            pool[:] = [a for a in pool if self.tools.passes(by, prompt, a.text)] or pool
+
+    def vote(self, by: str) -> None:
+        for prompt, pool in zip(self.prompts, self.pools, strict=True):
+            same = [self.tools.comes_to(by, prompt, a.text) for a in pool]
+            most = _most_frequent(same)
+            pool[:] = [a for a, what in zip(pool, same, strict=True) if what == most]
+
+    def abstain(self, below: str) -> None:
+        for pool in self.pools:
+            if max(Counter(a.text for a in pool).values()) < float(below) * len(pool):
+                pool[:] = [Attempt("", ())]
+
+    def retry(self, by: str, times: int, temperature: str) -> None:
+        for number in range(self.round, self.round + times):
+            failing = [i for i in range(len(self.prompts)) if self._passing(by, i) is None]
             if not failing:
                 break
-            again = generate([prompts[i] for i in failing], 1, TEMPERATURE, derive_seed(seed, "retry", attempt))
-            tokens += again.tokens_read + again.tokens_written
-            for i, samples in zip(failing, again.outputs, strict=True):
-                if tools.feedback(prompts[i], samples[0]) is None:
-                    outputs[i] = samples[0]
-    return Answered(outputs, tokens, _whole(prompts, outputs))
+            asked = [self.prompts[i] for i in failing]
+            again = self.ask(asked, 1, float(temperature), derive_seed(self.seed, "retry", number))
+            for i, texts in zip(failing, again, strict=True):
+                self.pools[i].append(Attempt(texts[0], ((self.prompts[i], texts[0]),)))
+        for i, pool in enumerate(self.pools):
+            if place := self._passing(by, i):
+                pool.insert(0, pool.pop(place))
 
+    def _passing(self, by: str, i: int) -> int | None:
+        """Place of the first attempt that passes."""
+        passing = (k for k, a in enumerate(self.pools[i]) if self.tools.passes(by, self.prompts[i], a.text))
+        return next(passing, None)
 
-def _vote(generate: Generate, prompts: Sequence[str], answers: int, seed: int) -> Answered:
-    out = generate(prompts, answers, TEMPERATURE, derive_seed(seed, "vote"))
-    outputs = []
-    for samples in out.outputs:
-        counts = Counter(samples)
-        outputs.append(max(samples, key=lambda s: (counts[s], -samples.index(s))))
-    return Answered(outputs, out.tokens_read + out.tokens_written, _whole(prompts, outputs))
-
-
-def _whole(prompts: Sequence[str], outputs: Sequence[str]) -> list[list[Step]]:
-    return [[pair] for pair in zip(prompts, outputs, strict=True)]
-
-
-def _stepwise(
-    generate: Generate, advance: Advance, prompts: Sequence[str], answers: int, seed: int, explore: float
-) -> Answered:
-    """Answer, run it on the scratch copy, ask again for what is left; a step that did not run is sampled again."""
-    now: dict[int, str] = dict(enumerate(prompts))
-    steps: list[list[Step]] = [[] for _ in prompts]
-    first = [""] * len(prompts)
-    stuck: set[int] = set()
-    tokens = 0
-    for number in range(answers):
-        for group, temperature in ((sorted(now.keys() - stuck), explore), (sorted(stuck), max(explore, TEMPERATURE))):
-            if not group:
-                continue
-            out = generate([now[i] for i in group], 1, temperature, derive_seed(seed, "step", number))
-            tokens += out.tokens_read + out.tokens_written
-            for i, samples in zip(group, out.outputs, strict=True):
-                first[i] = first[i] or samples[0]
-                kept, left = advance(now[i], samples[0])
-                if not kept:
-                    stuck.add(i)
+    def advance(self, times: int, n: int, temperature: str) -> None:
+        """A step that did not run is asked for again, by sampling."""
+        ways = {i: _Way(prompt) for i, prompt in enumerate(self.prompts)}
+        for i, pool in enumerate(self.pools):
+            if pool:
+                ways[i].take([pool[0].text], self.tools.advance)
+        for number in range(self.round, self.round + times):
+            going = [i for i, way in ways.items() if way.now is not None]
+            fresh = [i for i in going if n == 1 and not ways[i].stuck]
+            warm = [i for i in going if n > 1 or ways[i].stuck]
+            sampled = float(temperature) if n > 1 else max(self.explore, float(temperature))
+            for group, heat in ((fresh, self.explore), (warm, sampled)):
+                if not group:
                     continue
-                stuck.discard(i)
-                steps[i].append((now[i], kept))
-                if left is None:
-                    del now[i]
-                else:
-                    now[i] = left
-        if not now:
-            break
-    outputs = ["\n".join(kept for _, kept in made) or first[i] for i, made in enumerate(steps)]
-    return Answered(outputs, tokens, steps)
+                asked = [ways[i].now or "" for i in group]
+                found = self.ask(asked, n, heat, derive_seed(self.seed, "step", number))
+                for i, texts in zip(group, found, strict=True):
+                    ways[i].take(texts, self.tools.advance)
+        for i, pool in enumerate(self.pools):
+            pool[:1] = [Attempt("\n".join(kept for _, kept in ways[i].made) or ways[i].first, tuple(ways[i].made))]
+
+    def repair(self, times: int, temperature: str) -> None:
+        """A fix is first asked for greedily, then by sampling.
+
+        What is learned from are the fixes, each with the failed attempt and its failure in the prompt, and the first
+        prompt with the answer that came out in the end; never the failed attempt.
+        """
+        work = [_Repair.of(p, pool, self.tools.revise) for p, pool in zip(self.prompts, self.pools, strict=True)]
+        for number in range(self.round, self.round + times):
+            going = [i for i, repair in enumerate(work) if not repair.done]
+            for group, heat in (
+                ([i for i in going if not work[i].stuck], self.explore),
+                ([i for i in going if work[i].stuck], max(self.explore, float(temperature))),
+            ):
+                if not group:
+                    continue
+                asked = [work[i].ask(self.prompts[i]) for i in group]
+                found = self.ask(asked, 1, heat, derive_seed(self.seed, "revise", number))
+                for i, prompt, texts in zip(group, asked, found, strict=True):
+                    work[i].take(prompt, texts[0], self.tools.revise(prompt, texts[0]))
+        for prompt, pool, repair in zip(self.prompts, self.pools, work, strict=True):
+            pool.remove(repair.first)
+            pool.insert(0, repair.result(prompt, self.tools.revise))
+
+
+class _Way:
+    """The way of one prompt, step by step: what was kept so far, and what is left; ``None`` when nothing is."""
+
+    def __init__(self, prompt: str) -> None:
+        self.now: str | None = prompt
+        self.first = ""
+        self.stuck = False
+        self.made: list[Step] = []
+
+    def take(self, texts: Sequence[str], advance: Advance) -> None:
+        """One step further by one of the answers, if any of them runs."""
+        assert self.now is not None
+        self.first = self.first or texts[0]
+        ran = [(kept, left) for kept, left in (advance(self.now, text) for text in texts) if kept]
+        self.stuck = not ran
+        if not ran:
+            return
+        lefts = [left for _, left in ran]
+        left = None if None in lefts else _most_frequent(lefts)
+        self.made.append((self.now, ran[lefts.index(left)][0]))
+        self.now = left
 
 
 @dataclass
-class _Attempts:
-    """The work on one prompt: the best answer so far, and how it came about."""
+class _Repair:
+    """The work on one prompt: where it began, the best so far, and the fixes that led there."""
 
-    first: str
+    first: Attempt
     best: Revised | None
     fixes: list[Step]
     stuck: int = 0
+
+    @classmethod
+    def of(cls, prompt: str, pool: Sequence[Attempt], revise: Revise) -> _Repair:
+        """Begin with the attempt that fails least; with the first where nothing can be tested."""
+        tested = [(a, revise(prompt, a.text)) for a in pool]
+        first, best = min(tested, key=lambda pair: pair[1].faults if pair[1] else (0, 0))
+        return cls(first, best, [])
 
     @property
     def done(self) -> bool:
@@ -232,35 +319,15 @@ class _Attempts:
         self.fixes.append((asked, output))
         self.best, self.stuck = revised, 0
 
+    def result(self, prompt: str, revise: Revise) -> Attempt:
+        """The best, as an answer to the first prompt."""
+        final = revise(prompt, self.best.whole) if self.best and self.fixes else None
+        if final is None:
+            return self.first
+        return Attempt(final.brief, (*(fix for fix in self.fixes if fix[0] != prompt), (prompt, final.brief)))
 
-def _revise(
-    generate: Generate, revise: Revise, prompts: Sequence[str], answers: int, seed: int, explore: float
-) -> Answered:
-    """Attempt, test, read the failure, fix; the attempt with the fewest faults is the answer.
 
-    A fix is first asked for greedily, then by sampling. What is learned from are the fixes, each with the failed
-    attempt and its failure in the prompt, and the first prompt with the answer that came out in the end; never the
-    failed attempt.
-    """
-    out = generate(prompts, 1, explore, seed)
-    tokens = out.tokens_read + out.tokens_written
-    work = [_Attempts(texts[0], revise(p, texts[0]), []) for p, texts in zip(prompts, out.outputs, strict=True)]
-    for number in range(1, answers):
-        going = [i for i, attempts in enumerate(work) if not attempts.done]
-        for group, temperature in (
-            ([i for i in going if not work[i].stuck], explore),
-            ([i for i in going if work[i].stuck], max(explore, TEMPERATURE)),
-        ):
-            if not group:
-                continue
-            asked = [work[i].ask(prompts[i]) for i in group]
-            again = generate(asked, 1, temperature, derive_seed(seed, "revise", number))
-            tokens += again.tokens_read + again.tokens_written
-            for i, prompt, samples in zip(group, asked, again.outputs, strict=True):
-                work[i].take(prompt, samples[0], revise(prompt, samples[0]))
-    outputs, steps = [], []
-    for prompt, attempts in zip(prompts, work, strict=True):
-        final = revise(prompt, attempts.best.whole) if attempts.best and attempts.fixes else None
-        outputs.append(final.brief if final else attempts.first)
-        steps.append([*(fix for fix in attempts.fixes if fix[0] != prompt), (prompt, outputs[-1])])
-    return Answered(outputs, tokens, steps)
+def _most_frequent(items: Sequence[Any]) -> Any:
+    """The earliest of those that come most often."""
+    counts = Counter(items)
+    return max(items, key=lambda item: counts[item])
