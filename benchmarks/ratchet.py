@@ -58,7 +58,7 @@ import numpy as np
 from common import Results, Unit, bench_main, paired_interval  # the frame shared by all benchmarks
 from numpy.typing import NDArray
 from ratchet_script.catalogue import CATALOGUE, SCRIPT, Edit, apply
-from ratchet_script.outside import FAILED, LEAD, SCORED, Run, Workbench, bits, load, sample, texts
+from ratchet_script.outside import FAILED, Run, Workbench, bits, load, sample, texts
 
 from evolvent.judge import PairedGate, Protected, Question, slot_levels
 from evolvent.judge.gate import Pair
@@ -429,8 +429,112 @@ def run_unit(unit: Unit) -> dict[str, Any]:
     return live(unit) if unit.arm == "live" else measured(unit)
 
 
+# -- frame -------------------------------------------------------------------------------------------------------------
+
+
+def table_of(results: Results, s: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """The table from all units, and what is said of each edit."""
+    bank, unseen = ([results[arm][seed]["scripts"] for seed in sorted(results[arm])] for arm in ("bank", "truth"))
+
+    def joined(rows: Sequence[Mapping[str, Any]], name: str, key: str) -> Floats:
+        return np.array([value for row in rows for value in row[name][key]], float)  # None becomes NaN
+
+    names = ["", *(edit.name for edit in chosen(s))]
+    usual = float(np.median(joined(bank, "", "cpu_s")))
+    scored, times = {}, {}
+    for name in names:
+        times[name] = joined(bank, name, "cpu_s") / usual
+        scored[name] = np.where(times[name] <= OVER, joined(bank, name, "bits"), FAILED)
+    gains = {name: joined(unseen, "", "bits") - joined(unseen, name, "bits") for name in names[1:]}
+    truth = {name: paired_interval(row.tolist()) for name, row in gains.items()}
+    kinds = {edit.name: kind_of(edit, truth[edit.name]) for edit in chosen(s)}
+    table = Table(
+        printed={name: joined(bank, name, "printed") for name in names}, scored=scored, truth=truth, kinds=kinds
+    )
+    said = {
+        edit.name: {
+            "meant": edit.meant,
+            "is": kinds[edit.name],
+            "gain, 95 %": [round(x, 4) for x in truth[edit.name]],
+            "printed gain": round(float((table.printed[""] - table.printed[edit.name]).mean()), 4),
+            "pairs won, lost": [
+                int((scored[edit.name] < scored[""]).sum()), int((scored[edit.name] > scored[""]).sum()),
+            ],
+            "times the base's time": round(float(np.median(times[edit.name])), 2),
+        }
+        for edit in chosen(s)
+    }  # fmt: skip
+    spread = {
+        "base, printed, deviation": round(float(table.printed[""].std(ddof=1)), 4),
+        "base, from outside, deviation": round(float(scored[""].std(ddof=1)), 4),
+        "base, seconds of a run": round(usual, 2),
+    }
+    return table, {**spread, "edits": said}
+
+
+def told(walks: Mapping[int, Mapping[str, Any]], kinds: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """The live walks by rule, each kept edit with its kind."""
+    by_rule: dict[str, list[dict[str, Any]]] = {}
+    for seed, found in sorted(walks.items()):
+        for rule, row in found["rules"].items():
+            kept = [kinds[name] for name in row["kept"]]
+            true = statistics.fmean(row["true"])
+            by_rule.setdefault(rule, []).append({
+                "order": seed, **{kind: kept.count(kind) for kind in ("good", "null", "harmful", "cheat")},
+                "kept": row["kept"], "claimed": round(row["claimed"], 3), "true": round(true, 3),
+                "true, 95 %": [round(x, 3) for x in paired_interval(row["true"])],
+                "claimed minus true": round(row["claimed"] - true, 3), "runs": row["runs"],
+                "chunks scored": row["scored"],
+                **{key: [round(x, 4) for x in row[key]] for key in row if key.startswith("gains")},
+            })  # fmt: skip
+    return by_rule
+
+
+def _stated(figure: Any) -> dict[str, Any]:
+    return {"figure": figure, "bar": "stated", "holds": True}
+
+
+def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
+    """The edits, the rules on them, and the live walks beside."""
+    units = [unit for arm in ("bank", "truth") for unit in results[arm].values()]
+    assert len({unit["text"] for unit in units}) == 1, "all units read the same text"
+    table, figures = table_of(results, settings)
+    rules, lived = simulate(table, settings), told(results["live"], table.kinds)
+    figures |= {"text": units[0]["text"], "walled": all(unit["walled"] for unit in units)}
+    bars: dict[str, Any] = {}
+    for stream in STREAMS:
+        ours = rules[stream]["gate"]
+        wrong = ours["share of keeps that are false or cheats"]
+        bars[f"{stream}: gate: share of keeps that are false or cheats: at most {ALPHA}"] = {
+            "figure": wrong, "bar": ALPHA, "holds": wrong <= ALPHA,
+        }  # fmt: skip
+        keys = ("false keeps", "cheats kept", "missed good", "claimed minus true", "runs")
+        bars[f"{stream}: {', '.join(keys)}, mean of an order, {ours['good edits']} good"] = _stated(
+            {rule: [figure[key] for key in keys] for rule, figure in rules[stream].items()}
+        )
+    worst = sum(row["null"] + row["harmful"] + row["cheat"] for row in lived.get("gate", []))
+    bars["live: gate: keeps that are false or cheats: none"] = {"figure": worst, "bar": 0, "holds": worst == 0}
+    bars["live: good, null, harmful, cheats kept, claimed minus true, runs"] = _stated({
+        rule: [[row[key] for key in ("good", "null", "harmful", "cheat", "claimed minus true", "runs")] for row in rows]
+        for rule, rows in lived.items()
+    })  # fmt: skip
+    gains = [gain for row in lived["weights"] for gain in row["gains of the kept weights"]]
+    bars["live: kept weights, and of these no better on text never seen"] = _stated(
+        [len(gains), sum(gain <= 0 for gain in gains)]
+    )
+    return {"figures": {**figures, "rules": rules, "live": lived}, "bars": bars}
+
+
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3, 4, 5, 6, 7], "arm_seeds": {"truth": [0, 1, 2, 3, 4], "live": [0, 1, 2]},
     "pairs": {"bank": 4, "truth": 2}, "edits": [], "orders": 200, "mei": 50, "live_pairs": 24, "chunks": 2560,
     "final_seeds": 5, "gate_walks": [0], "version": 1,
 }  # fmt: skip
+QUICK: dict[str, Any] = {
+    **FULL, "seeds": [0, 1], "arm_seeds": {"live": [0]}, "pairs": {"bank": 3, "truth": 2},
+    "edits": ["rate", "other seed", "comment", "large weights", "reports less"], "orders": 10, "live_pairs": 2,
+    "chunks": 256, "final_seeds": 2,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(bench_main("ratchet", ARMS, run_unit, summarise, full=FULL, quick=QUICK))
