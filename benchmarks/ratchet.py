@@ -7,6 +7,7 @@ are frozen (`ratchet_script/catalogue.py`): meant to be good, to do nothing, to 
 - ``ratchet``: autoresearch's. Kept if the metric that the script prints, at one pinned seed on one pinned validation
   text, is lower than the incumbent's, else reset; one run an edit;
 - ``floor``: the same, but lower by two deviations of five runs of the base;
+- ``ten seeds``: the same as ``ratchet``, by the mean of ten pinned seeds;
 - ``best of all``: every edit tried once on the base, the one with the lowest metric kept;
 - ``random``: each edit kept with the chance with which ``ratchet`` keeps one, without looking;
 - ``gate``: ours. The judge's own `PairedGate` at the levels of `slot_levels`. An item is a fresh training seed and a
@@ -66,7 +67,7 @@ from evolvent.judge.stats import spend_epochs
 from evolvent.types import Candidate, Decision, derive_seed
 
 ARMS = ("truth", "bank", "live")
-RULES = ("ratchet", "floor", "best of all", "random", "gate")
+RULES = ("ratchet", "floor", "ten seeds", "best of all", "random", "gate")
 STREAMS = ("all", "without cheats")
 ALPHA, FIRST_EPOCH = 0.05, 8  # the defaults of a plan
 MARGIN = 0.005  # bits a byte: a gain below is no gain
@@ -170,20 +171,20 @@ class Walk:
         self.runs, self.scored = self.runs + runs, self.scored + runs * CHUNKS
 
 
-def ratchet(table: Table, order: Sequence[str], rng: Rng, sigmas: float = 0.0) -> Walk:
-    """Keep if the printed metric at the pinned seed is lower, by so many deviations of five runs of the base."""
-    walk, pinned, base = Walk(), int(rng.integers(table.seeds)), table.printed[""]
+def ratchet(table: Table, order: Sequence[str], rng: Rng, sigmas: float = 0.0, seeds: int = 1) -> Walk:
+    """Keep if the mean printed metric at the pinned seeds is lower, by so many deviations of five runs of the base."""
+    walk, pinned, base = Walk(), rng.choice(table.seeds, seeds), table.printed[""]
     floor = 0.0
     if sigmas:
         floor = sigmas * float(np.std(rng.choice(base, REPEATS, replace=False), ddof=1))
         walk.ran(REPEATS)
-    walk.ran(1 + len(order))
-    level, luck = float(base.mean()), float(base[pinned] - base.mean())  # of the incumbent: its mean, and its own run
+    walk.ran(seeds * (1 + len(order)))
+    level, luck = float(base.mean()), float(base[pinned].mean() - base.mean())  # the incumbent's: of all, of its runs
     for name in order:
         printed = table.printed[name]
         same = bool(np.array_equal(printed, base))  # an edit that changes no number has the incumbent's luck
         new_level = level + float(printed.mean() - base.mean())
-        new_luck = luck if same else float(printed[pinned] - printed.mean())
+        new_luck = luck if same else float(printed[pinned].mean() - printed.mean())
         if level + luck - new_level - new_luck > floor:  # False for NaN
             walk.claimed += level + luck - new_level - new_luck
             walk.kept.append(name)
@@ -234,6 +235,7 @@ def simulate(table: Table, s: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             rng = np.random.default_rng(derive_seed("walk", stream, k))
             walks["ratchet"].append(ratchet(table, order, rng))
             walks["floor"].append(ratchet(table, order, rng, sigmas=2.0))
+            walks["ten seeds"].append(ratchet(table, order, rng, seeds=10))
             walks["best of all"].append(best_of_all(table, order, rng))
             walks["gate"].append(gate_on_edits(table, order, rng, s["mei"]))
         rate = statistics.fmean(len(walk.kept) for walk in walks["ratchet"]) / len(names)
