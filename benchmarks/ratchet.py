@@ -27,14 +27,15 @@ Arms:
 
 - ``bank``: every edit alone on the base script, with seeds and texts of its own: what the rules see;
 - ``truth``: the same with other seeds, on text that no rule sees. An edit is good or harmful if the 95 % interval of
-  its gain lies beyond `MARGIN`, else null; a cheat is a cheat;
+  its gain lies beyond `MARGIN`, else unclear, which counts neither as found nor as false. What changes nothing but
+  draws is null by construction, and a cheat is a cheat;
 - ``live``: the catalogue in a random order through real runs, each edit on top of what was kept. The gate needs
   hundreds of runs for that, so it walks once; the other rules walk with each seed.
 
-The table (figures by rule) is simulated: 200 orders through the bank's runs. There effects of kept edits add up; a
-metric's luck stays with the incumbent until the next keep, as in a real ratchet; and the gate draws its pairs from the
-bank in a new random order for each edit, so orders share their runs: if the pairs of one null edit happen to lean, they
-lean in all. Interactions between edits are in ``live`` only.
+The table (figures by rule) is simulated: 200 orders through these runs. There effects of kept edits add up; a metric's
+luck stays with the incumbent until the next keep, as in a real ratchet; and the gate draws its pairs from the bank in a
+new random order for each edit, so orders share their runs: if the pairs of one null edit happen to lean, they lean in
+all. Interactions between edits are in ``live`` only.
 
 A gain is in bits a byte. "Claimed" is what a rule's own metric says that the kept edits gained (the gate: the mean
 difference over the pairs that it read), "true" what they gain in ``truth``; nothing is counted for more time.
@@ -52,7 +53,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ from evolvent.types import Candidate, Decision, derive_seed
 ARMS = ("truth", "bank", "live")
 RULES = ("ratchet", "floor", "ten seeds", "best of all", "random", "gate")
 STREAMS = ("all", "without cheats")
+KINDS = ("good", "unclear", "null", "harmful", "cheat")
 ALPHA, FIRST_EPOCH = 0.05, 8  # the defaults of a plan
 MARGIN = 0.005  # bits a byte: a gain below is no gain
 OVER = 2.5  # times the base's processor time that a run may take
@@ -123,10 +125,10 @@ class Table:
     """Runs of the base (named ``""``) and of each edit alone on it.
 
     Attributes:
-        printed: by name, what the script printed with each seed of the bank; NaN where nothing.
+        printed: by name, what the script printed with each seed of both arms; NaN where nothing.
         scored: by name, bits a byte from outside with each seed of the bank, on that seed's text.
         truth: by name of an edit, low, mean and high of its gain.
-        kinds: by name of an edit, ``good``, ``null``, ``harmful`` or ``cheat``, as measured.
+        kinds: by name of an edit, see `kind_of`.
     """
 
     printed: Mapping[str, Floats]
@@ -134,10 +136,9 @@ class Table:
     truth: Mapping[str, tuple[float, float, float]]
     kinds: Mapping[str, str]
 
-    @property
-    def seeds(self) -> int:
-        """Seeds of the bank."""
-        return len(self.printed[""])
+    def level(self, name: str) -> float:
+        """The mean metric of the base, or of the base with one edit; what is null by construction does not move it."""
+        return float(self.printed["" if self.kinds.get(name) == "null" else name].mean())
 
     def worth(self, name: str) -> float:
         """The true gain of an edit within the rules."""
@@ -145,10 +146,10 @@ class Table:
 
 
 def kind_of(edit: Edit, gain: tuple[float, float, float]) -> str:
-    """What an edit is, by the interval of its gain; a cheat stays one."""
-    if edit.meant == "cheat":
-        return "cheat"
-    return "good" if gain[0] > MARGIN else "harmful" if gain[2] < -MARGIN else "null"
+    """What an edit is: ``cheat`` or ``null`` by construction, else ``good``, ``harmful`` or ``unclear`` as measured."""
+    if edit.meant in ("cheat", "null"):
+        return edit.meant
+    return "good" if gain[0] > MARGIN else "harmful" if gain[2] < -MARGIN else "unclear"
 
 
 @dataclass
@@ -173,17 +174,18 @@ class Walk:
 
 def ratchet(table: Table, order: Sequence[str], rng: Rng, sigmas: float = 0.0, seeds: int = 1) -> Walk:
     """Keep if the mean printed metric at the pinned seeds is lower, by so many deviations of five runs of the base."""
-    walk, pinned, base = Walk(), rng.choice(table.seeds, seeds), table.printed[""]
+    base = table.printed[""]
+    walk, pinned = Walk(), rng.choice(len(base), seeds)
     floor = 0.0
     if sigmas:
         floor = sigmas * float(np.std(rng.choice(base, REPEATS, replace=False), ddof=1))
         walk.ran(REPEATS)
     walk.ran(seeds * (1 + len(order)))
-    level, luck = float(base.mean()), float(base[pinned].mean() - base.mean())  # the incumbent's: of all, of its runs
+    level, luck = table.level(""), float(base[pinned].mean() - base.mean())  # the incumbent's: its mean, its own runs
     for name in order:
         printed = table.printed[name]
         same = bool(np.array_equal(printed, base))  # an edit that changes no number has the incumbent's luck
-        new_level = level + float(printed.mean() - base.mean())
+        new_level = level + table.level(name) - table.level("")
         new_luck = luck if same else float(printed[pinned].mean() - printed.mean())
         if level + luck - new_level - new_luck > floor:  # False for NaN
             walk.claimed += level + luck - new_level - new_luck
@@ -194,7 +196,7 @@ def ratchet(table: Table, order: Sequence[str], rng: Rng, sigmas: float = 0.0, s
 
 def best_of_all(table: Table, order: Sequence[str], rng: Rng) -> Walk:
     """Every edit once on the base, at one pinned seed; the lowest metric is kept if it is below the base's."""
-    walk, pinned = Walk(), int(rng.integers(table.seeds))
+    walk, pinned = Walk(), int(rng.integers(len(table.printed[""])))
     walk.ran(1 + len(order))
     gains = {name: float(table.printed[""][pinned] - table.printed[name][pinned]) for name in order}
     best = max(order, key=lambda name: gains[name] if np.isfinite(gains[name]) else -np.inf)
@@ -208,15 +210,19 @@ def random_keep(order: Sequence[str], rng: Rng, rate: float) -> Walk:
     return Walk(kept=[name for name in order if rng.random() < rate])
 
 
+@lru_cache(maxsize=None)
+def verdict(slot: int, promotions: int, mei: int, signs: bytes) -> tuple[bool, int]:
+    """The gate on pairs with these outcomes, asked for one at a time; remembered, as most edits win or lose them all."""
+    known = np.frombuffer(signs, np.int8)
+    return decide(a_question(slot, promotions, most=len(known), mei=mei, block=1), lambda a, b: known[a:b])
+
+
 def gate_on_edits(table: Table, order: Sequence[str], rng: Rng, mei: int) -> Walk:
     """Ours: fresh pairs of training runs for each edit, each with fresh text, read by the judge's gate."""
     walk = Walk()
     for slot, name in enumerate(order, 1):
-        drawn = rng.permutation(table.seeds)
-        gains = (table.scored[""] - table.scored[name])[drawn]
-        signs = np.sign(gains).astype(np.int8)
-        question = a_question(slot, len(walk.kept), most=table.seeds, mei=mei, block=1)
-        accepted, items = decide(question, lambda a, b, signs=signs: signs[a:b])
+        gains = rng.permutation(table.scored[""] - table.scored[name])
+        accepted, items = verdict(slot, len(walk.kept), mei, np.sign(gains).astype(np.int8).tobytes())
         walk.ran(2 * items)
         if accepted:
             walk.kept.append(name)
@@ -450,9 +456,8 @@ def table_of(results: Results, s: Mapping[str, Any]) -> tuple[Table, dict[str, A
     gains = {name: joined(unseen, "", "bits") - joined(unseen, name, "bits") for name in names[1:]}
     truth = {name: paired_interval(row.tolist()) for name, row in gains.items()}
     kinds = {edit.name: kind_of(edit, truth[edit.name]) for edit in chosen(s)}
-    table = Table(
-        printed={name: joined(bank, name, "printed") for name in names}, scored=scored, truth=truth, kinds=kinds
-    )
+    printed = {name: joined([*bank, *unseen], name, "printed") for name in names}
+    table = Table(printed=printed, scored=scored, truth=truth, kinds=kinds)
     said = {
         edit.name: {
             "meant": edit.meant,
@@ -482,7 +487,7 @@ def told(walks: Mapping[int, Mapping[str, Any]], kinds: Mapping[str, str]) -> di
             kept = [kinds[name] for name in row["kept"]]
             true = statistics.fmean(row["true"])
             by_rule.setdefault(rule, []).append({
-                "order": seed, **{kind: kept.count(kind) for kind in ("good", "null", "harmful", "cheat")},
+                "order": seed, **{kind: kept.count(kind) for kind in KINDS},
                 "kept": row["kept"], "claimed": round(row["claimed"], 3), "true": round(true, 3),
                 "true, 95 %": [round(x, 3) for x in paired_interval(row["true"])],
                 "claimed minus true": round(row["claimed"] - true, 3), "runs": row["runs"],
@@ -516,8 +521,8 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         )
     worst = sum(row["null"] + row["harmful"] + row["cheat"] for row in lived.get("gate", []))
     bars["live: gate: keeps that are false or cheats: none"] = {"figure": worst, "bar": 0, "holds": worst == 0}
-    bars["live: good, null, harmful, cheats kept, claimed minus true, runs"] = _stated({
-        rule: [[row[key] for key in ("good", "null", "harmful", "cheat", "claimed minus true", "runs")] for row in rows]
+    bars[f"live: {', '.join(KINDS)} kept, claimed minus true, runs"] = _stated({
+        rule: [[row[key] for key in (*KINDS, "claimed minus true", "runs")] for row in rows]
         for rule, rows in lived.items()
     })  # fmt: skip
     gains = [gain for row in lived["weights"] for gain in row["gains of the kept weights"]]

@@ -1,8 +1,8 @@
 """The frozen edits: each a patch of `train.py`, an old text that occurs once and a new one.
 
-Edits touch different lines, so any set of them composes; `apply` says if one does not. What a patch is meant to be is
-declared here; what it is worth is measured (`benchmarks/ratchet.py`), and where the two differ the measurement counts,
-except for cheats: these break the rules of the contest, whatever they are worth.
+Edits touch different places, so any set of them composes; `apply` says if one does not. What a patch is meant to be is
+declared here; what it is worth is measured (`benchmarks/ratchet.py`). Two kinds are what they are by construction: null
+edits change nothing, or nothing but which random numbers are drawn; cheats break the rules of the contest.
 
 Not here: how an edit is judged.
 """
