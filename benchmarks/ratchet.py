@@ -53,7 +53,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -210,9 +210,9 @@ def random_keep(order: Sequence[str], rng: Rng, rate: float) -> Walk:
     return Walk(kept=[name for name in order if rng.random() < rate])
 
 
-@lru_cache(maxsize=None)
+@cache
 def verdict(slot: int, promotions: int, mei: int, signs: bytes) -> tuple[bool, int]:
-    """The gate on pairs with these outcomes, asked for one at a time; remembered, as most edits win or lose them all."""
+    """The gate on pairs with these outcomes, asked for one at a time; remembered, as most edits win or lose all."""
     known = np.frombuffer(signs, np.int8)
     return decide(a_question(slot, promotions, most=len(known), mei=mei, block=1), lambda a, b: known[a:b])
 
