@@ -533,7 +533,7 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2, 3, 4, 5, 6, 7], "arm_seeds": {"truth": [0, 1, 2, 3, 4], "live": [0, 1, 2]},
+    "seeds": [0, 1, 2, 3, 4, 5], "arm_seeds": {"truth": [0, 1, 2, 3, 4], "live": [0, 1]},
     "pairs": {"bank": 4, "truth": 2}, "edits": [], "orders": 200, "mei": 50, "live_pairs": 24, "chunks": 2560,
     "final_seeds": 5, "gate_walks": [0], "version": 1,
 }  # fmt: skip
