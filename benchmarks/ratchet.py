@@ -185,10 +185,11 @@ def ratchet(table: Table, order: Sequence[str], rng: Rng, sigmas: float = 0.0, s
     for name in order:
         printed = table.printed[name]
         same = bool(np.array_equal(printed, base))  # an edit that changes no number has the incumbent's luck
-        new_level = level + table.level(name) - table.level("")
+        new_level = level + (table.level(name) - table.level(""))
         new_luck = luck if same else float(printed[pinned].mean() - printed.mean())
-        if level + luck - new_level - new_luck > floor:  # False for NaN
-            walk.claimed += level + luck - new_level - new_luck
+        gain = (level - new_level) + (luck - new_luck)  # in this order: just 0 where nothing changed
+        if gain > floor:  # False for NaN
+            walk.claimed += gain
             walk.kept.append(name)
             level, luck = new_level, new_luck
     return walk
