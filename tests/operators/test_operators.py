@@ -31,6 +31,7 @@ SETTINGS = plan.parse(
     },
     "test",
 )
+FEW = 64
 MakeBench = Callable[..., Bench]
 
 
@@ -69,14 +70,18 @@ def operator(name: str) -> Operator:
 
 
 def choices(name: str) -> list[dict[str, Any]]:
-    """Every combination that its space allows."""
-    space = operator(name).spec.space
-    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    """Every combination that its space allows; of a large one the usual, and all that differ from it in one value."""
+    spec = operator(name).spec
+    every = [dict(zip(spec.space, values, strict=True)) for values in itertools.product(*spec.space.values())]
+    if len(every) <= FEW:
+        return every
+    usual = next(params for params in every if spec.is_usual(params))
+    return [usual, *(p for p in every if sum(p[key] != usual[key] for key in p) == 1)]
 
 
 def test_all_operators_are_examined() -> None:
     assert NAMES == [
-        "gold", "null", "planted_regression", "policy", "red_team", "scaffold",
+        "directive", "gold", "null", "planted_regression", "policy", "red_team", "scaffold",
         "scaffold_edit", "self_labels", "testing",
     ]  # fmt: skip
 
@@ -117,7 +122,9 @@ def test_a_build_repeats_exactly(name: str, bench: MakeBench) -> None:
 
 @pytest.mark.parametrize(("name", "params"), [(name, params) for name in NAMES for params in choices(name)[1:]])
 def test_every_choice_can_be_built(name: str, params: dict[str, Any], bench: MakeBench) -> None:
-    assert_serves_the_loop(operator(name).build(bench(name, params)), bench(name, params))
+    many = SETTINGS.build.model_copy(update={"problems": 240})  # of which a directive may take a quarter
+    settings = SETTINGS.model_copy(update={"build": many}) if "problems_factor" in params else SETTINGS
+    assert_serves_the_loop(operator(name).build(bench(name, params, settings)), bench(name, params))
 
 
 def test_null_changes_nothing(bench: MakeBench) -> None:
