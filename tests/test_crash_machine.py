@@ -26,7 +26,7 @@ from evolvent.disk import write_atomic
 from evolvent.errors import LedgerCorrupt
 from evolvent.ledger import Ledger
 from evolvent.store import Store
-from evolvent.types import content_hash, sha256_hex
+from evolvent.types import SCHEMA_VERSION, content_hash, sha256_hex
 
 MEMORY = Path("/dev/shm")
 keys = st.sampled_from(["a", "b", "c", "é"])
@@ -123,7 +123,14 @@ class CrashMachine(RuleBasedStateMachine):
 
     @rule(key=keys, payload=payloads)
     def append(self, key: str, payload: dict[str, Any]) -> None:
-        said = {"run": "run", "actor": "controller", "kind": "k", "key": key, "schema": 2, "payload": payload}
+        said = {
+            "run": "run",
+            "actor": "controller",
+            "kind": "k",
+            "key": key,
+            "schema": SCHEMA_VERSION,
+            "payload": payload,
+        }
         if self.events.get(key, content_hash(said)) != content_hash(said):
             try:
                 self.ledger.append("k", payload, key=key)
@@ -135,7 +142,14 @@ class CrashMachine(RuleBasedStateMachine):
     @rule(key=keys)
     def request(self, key: str) -> None:
         name = f"request/{key}"
-        said = {"run": "run", "actor": "human", "kind": "request.x", "key": name, "schema": 2, "payload": {}}
+        said = {
+            "run": "run",
+            "actor": "human",
+            "kind": "request.x",
+            "key": name,
+            "schema": SCHEMA_VERSION,
+            "payload": {},
+        }
         self._act(lambda: self.ledger.request("request.x", {}, key=key), lambda: self._event(name, content_hash(said)))
 
     @rule(size=st.sampled_from([0, 1, 2, 9000]))

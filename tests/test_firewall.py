@@ -28,7 +28,7 @@ READERS = {
     "scripts/train_python_seed.py": "the same for `python_fix`",
     "benchmarks/curation.py": "the declared oracle of its second check, never of the filter",
     "benchmarks/length.py": "labelled base data and the declared oracle arm",
-    "benchmarks/recursion.py": "labelled base data of its tiny seeds",
+    "benchmarks/strings_runs.py": "labelled base data of its tiny seeds",
     "benchmarks/hostile/battery_verifiers.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/hostile/honest.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/hostile/sql.py": "right answers, to be spoiled or not to be turned away",

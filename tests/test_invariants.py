@@ -124,6 +124,7 @@ def test_i1_nothing_is_built_once_the_budget_is_crossed(loop: Loop, monkeypatch:
     assert (kinds[-1], built) == ("proposed", []), "the diagnosis crossed it, and was counted"
 
 
+@pytest.mark.slow  # a whole run; tests/test_people.py and tests/test_budget.py hold the same in parts
 def test_i1_a_build_has_its_share_of_what_turn_and_run_have_left(loop: Loop) -> None:
     object.__setattr__(loop, "settings", with_budget(loop, turn={"tokens": 10**9}, build={"tokens": 6_000}))
     spent = loop.state.spent
@@ -446,6 +447,7 @@ def test_i9_a_plan_cannot_be_widened_in_a_run(copy: Run, toy_seed: Path) -> None
 # -- I10: beyond a declared limit nothing is promoted without a person -------------------------------------------------
 
 
+@pytest.mark.slow  # a whole run; tests/test_people.py and tests/test_budget.py hold the same in parts
 def test_i10_a_jump_waits_for_a_person_whatever_the_gate_says(toy_seed: Path, tmp_path: Path) -> None:
     limits = {**toy_world.settings(toy_seed)["plan"], "jump_points": 1, "drift_percent": 100}
     run = toy_world.new_run(tmp_path / "run", toy_seed, plan=limits)

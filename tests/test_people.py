@@ -355,7 +355,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", ["approved", *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "approved")]
+)
 def test_killed_after_any_event_it_ends_with_the_same_events(name: str, memory: Path, no_time: None) -> None:
     case, root = {"turns": 1, **CASES[name]}, memory / f"people {name}"
     whole, _ = session(root / "whole", **case)

@@ -31,7 +31,7 @@ SETTINGS = plan.parse(
     },
     "test",
 )
-FEW = 64
+FEW = 16
 MakeBench = Callable[..., Bench]
 
 

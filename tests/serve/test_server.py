@@ -455,6 +455,7 @@ def test_the_command_serves_a_folder_until_it_is_stopped(toy_seed: Path) -> None
     assert process.returncode == 0
 
 
+@pytest.mark.slow  # a run and a second process; the folder above takes the same way
 def test_the_command_serves_a_runs_champion(toy_seed: Path, files: dict[str, bytes], tmp_path: Path) -> None:
     run = toy_world.new_run(tmp_path / "run", toy_seed)
     version = begin(run, files)
