@@ -140,6 +140,7 @@ def test_i1_a_build_has_its_share_of_what_turn_and_run_have_left(loop: Loop) -> 
     assert "build failed: over_budget" in {e.payload["reason"] for e in of_kind(events, "rejected")}
 
 
+@pytest.mark.slow  # a whole run of its own
 def test_i1_a_turn_that_has_spent_its_budget_drops_what_has_not_begun(loop: Loop) -> None:
     object.__setattr__(loop, "settings", with_budget(loop, turn={"problems": 1}))
     before = loop.ledger.head()[0]
@@ -153,6 +154,7 @@ def test_i1_a_turn_that_has_spent_its_budget_drops_what_has_not_begun(loop: Loop
     assert loop.state.spent["problems"] > problems, "the next turn has a budget of its own"
 
 
+@pytest.mark.slow  # a whole run of its own
 def test_a_candidate_that_fells_its_rollout_is_turned_away(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     def fell(self: Loop, proposal: Proposal, version: str) -> None:
         raise JobFailed("timeout", "dev_rollout: ran longer than its time limit")
@@ -412,6 +414,7 @@ def changed(loop: Loop, **fields: Any) -> Loop:
     return loop
 
 
+@pytest.mark.slow  # a whole run of its own
 def test_i9_a_model_over_the_cap_is_refused_unasked(loop: Loop) -> None:
     operators: Mapping[str, Any] = {**loop.operators, "policy": Inflate(), "null": Inflate()}
     changed(loop, operators=operators, proposer=Rogue("policy")).turn()
