@@ -26,6 +26,11 @@ def ratchet() -> Any:
 
 
 @pytest.fixture(scope="module")
+def rules(ratchet: Any) -> Any:
+    return importlib.import_module("ratchet_script.rules")
+
+
+@pytest.fixture(scope="module")
 def outside(ratchet: Any) -> Any:
     return importlib.import_module("ratchet_script.outside")
 
@@ -148,7 +153,7 @@ def test_only_a_whole_model_is_one(outside: Any) -> None:
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
 
-def a_table(ratchet: Any, seed: int, gains: Mapping[str, tuple[float, float]], noise: float = 0.01) -> Any:
+def a_table(rules: Any, seed: int, gains: Mapping[str, tuple[float, float]], noise: float = 0.01) -> Any:
     """Edits by name with their printed and their true gain, with independent noise of a run on both."""
     rng = np.random.default_rng(seed)
     printed, scored = ({"": 4 + noise * rng.standard_normal(SEEDS)} for _ in range(2))
@@ -162,23 +167,23 @@ def a_table(ratchet: Any, seed: int, gains: Mapping[str, tuple[float, float]], n
         name: "cheat" if said > true else "good" if true > 0 else "harmful" if true < 0 else "null"
         for name, (said, true) in gains.items()
     }
-    return ratchet.Table(printed=printed, scored=scored, truth=truth, kinds=kinds)
+    return rules.Table(printed=printed, scored=scored, truth=truth, kinds=kinds)
 
 
-def test_an_edit_is_what_its_interval_says(ratchet: Any) -> None:
+def test_an_edit_is_what_its_interval_says(ratchet: Any, rules: Any) -> None:
     good, cheat = ratchet.CATALOGUE[0], ratchet.TIME
     null = next(edit for edit in ratchet.CATALOGUE if edit.meant == "null")
-    assert ratchet.kind_of(good, (0.006, 0.01, 0.02)) == "good"
-    assert ratchet.kind_of(good, (0.004, 0.01, 0.02)) == "unclear"
-    assert ratchet.kind_of(good, (-0.02, -0.01, -0.006)) == "harmful"
-    assert ratchet.kind_of(cheat, (0.5, 0.6, 0.7)) == "cheat"
-    assert ratchet.kind_of(null, (0.006, 0.01, 0.02)) == "null", "by construction"
+    assert rules.kind_of(good, (0.006, 0.01, 0.02)) == "good"
+    assert rules.kind_of(good, (0.004, 0.01, 0.02)) == "unclear"
+    assert rules.kind_of(good, (-0.02, -0.01, -0.006)) == "harmful"
+    assert rules.kind_of(cheat, (0.5, 0.6, 0.7)) == "cheat"
+    assert rules.kind_of(null, (0.006, 0.01, 0.02)) == "null", "by construction"
 
 
-def test_the_gate_reads_pairs(ratchet: Any) -> None:
+def test_the_gate_reads_pairs(rules: Any) -> None:
     def asked(*signs: int) -> tuple[bool, int]:
-        question = ratchet.a_question(1, 0, most=SEEDS, mei=50, block=1)
-        return ratchet.decide(question, lambda a, b: np.resize(signs, SEEDS)[a:b].astype(np.int8))
+        question = rules.a_question(1, 0, most=SEEDS, mei=50, block=1)
+        return rules.decide(question, lambda a, b: np.resize(signs, SEEDS)[a:b].astype(np.int8))
 
     assert asked(1) == (True, 16)
     assert asked(-1) == (False, 4)
@@ -186,46 +191,46 @@ def test_the_gate_reads_pairs(ratchet: Any) -> None:
     assert not asked(1, -1)[0]
 
 
-def test_what_the_rules_keep(ratchet: Any) -> None:
-    table = a_table(ratchet, 1, {"good": (0.2, 0.2), "bad": (-0.2, -0.2), "cheat": (0.3, 0.0), "none": (0.0, 0.0)})
+def test_what_the_rules_keep(rules: Any) -> None:
+    table = a_table(rules, 1, {"good": (0.2, 0.2), "bad": (-0.2, -0.2), "cheat": (0.3, 0.0), "none": (0.0, 0.0)})
     order, rng = ["same", "bad", "cheat", "good", "none"], np.random.default_rng(5)
-    walks = [ratchet.ratchet(table, order, rng) for _ in range(40)]
+    walks = [rules.ratchet(table, order, rng) for _ in range(40)]
     assert all(walk.kept[:2] == ["cheat", "good"] for walk in walks)
     assert {name for walk in walks for name in walk.kept} == {"cheat", "good", "none"}
     assert all(walk.runs == 6 for walk in walks)
-    floored = ratchet.ratchet(table, order, rng, sigmas=2.0)
+    floored = rules.ratchet(table, order, rng, sigmas=2.0)
     assert floored.kept[:2] == ["cheat", "good"]
     assert floored.runs == 11
-    assert ratchet.best_of_all(table, order, rng).kept == ["cheat"]
-    ours = ratchet.gate_on_edits(table, order, rng, 50)
+    assert rules.best_of_all(table, order, rng).kept == ["cheat"]
+    ours = rules.gate_on_edits(table, order, rng, 50)
     assert ours.kept == ["good"]
     assert ours.claimed == pytest.approx(0.2, abs=0.02)
     assert ours.runs > walks[0].runs, "it costs more"
-    figures = ratchet.figures_of(table, order, walks)
+    figures = rules.figures_of(table, order, walks)
     assert figures["cheats kept"] == 1
     assert figures["missed good"] == 0
     assert figures["claimed minus true"] == pytest.approx(0.3, abs=0.03)
     assert 0 < figures["false keeps"] < 1
 
 
-def test_luck_stays_with_the_incumbent(ratchet: Any) -> None:
+def test_luck_stays_with_the_incumbent(rules: Any) -> None:
     """Of 20 edits that change only luck a ratchet keeps as many as records are broken; not half of them."""
     names = [f"n{k}" for k in range(20)]
     keeps = []
     for seed in range(40):
-        table = a_table(ratchet, seed, dict.fromkeys(names, (0.0, 0.0)))
+        table = a_table(rules, seed, dict.fromkeys(names, (0.0, 0.0)))
         rng = np.random.default_rng(seed)
-        keeps += [len(ratchet.ratchet(table, names, rng).kept) for _ in range(10)]
+        keeps += [len(rules.ratchet(table, names, rng).kept) for _ in range(10)]
     assert np.mean(keeps) == pytest.approx(sum(1 / k for k in range(2, 22)), abs=0.35)
 
 
-def test_the_gate_keeps_no_luck(ratchet: Any) -> None:
+def test_the_gate_keeps_no_luck(rules: Any) -> None:
     """8 sequences of 20 nulls, each with runs of its own; correct code keeps any in at most one of 20 sequences."""
     names = [f"n{k}" for k in range(20)]
     kept = 0
     for seed in range(8):
-        table = a_table(ratchet, 1000 + seed, dict.fromkeys(names, (0.0, 0.0)))
-        kept += bool(ratchet.gate_on_edits(table, names, np.random.default_rng(seed), 50).kept)
+        table = a_table(rules, 1000 + seed, dict.fromkeys(names, (0.0, 0.0)))
+        kept += bool(rules.gate_on_edits(table, names, np.random.default_rng(seed), 50).kept)
     assert kept <= 1
 
 
