@@ -458,7 +458,7 @@ def test_forgetting_is_an_event_in_a_run_and_a_rewriting_of_a_file(evolvent: Any
         evolvent("memory", "forget", "--change", "self_labels", "-f", kept, "--json").json["forgotten"]["episodes"] == 1
     )
     assert json.loads(kept.read_text())["episodes"] == []
-    assert "1 episodes" in evolvent("memory", "forget", "--everything", "-C", run).out
+    assert "1 episode," in evolvent("memory", "forget", "--everything", "-C", run).out
     assert "nothing is remembered yet" in evolvent("memory", "show", "-C", run).out
     assert [e.payload["everything"] for e in toy_world.events(run) if e.kind == "memory.forgotten"] == [True]
     assert evolvent("audit", "-C", run).code == 0

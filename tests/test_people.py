@@ -19,8 +19,8 @@ from evolvent.ledger import Ledger
 from evolvent.loop import Loop
 from evolvent.state import State
 from evolvent.store import Store
-from evolvent.types import Candidate, Event, Genome, Verdict
-from test_resume import SKILLS, Change, Dev, Engine, InTurn, Judge, Killed, forced, kinds
+from evolvent.types import Event, Verdict
+from test_resume import SKILLS, Change, Dev, Engine, InTurn, Judge, Killed, forced, kinds, seed
 
 Person = Callable[[Ledger, State, Event], None]
 JUMP, STEP = "+" * 40 + "0" * 60, "+" * 10 + "0" * 90
@@ -110,14 +110,7 @@ def session(
             on_event=watch,
         )  # fmt: skip
 
-        def seed() -> dict[str, Any]:
-            model = store.put_tree({"weights": b"seed"}, "model", {"parameters": 10})
-            genome = store.put_json(Genome(architecture={"base": model}).plain())
-            candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=genome)
-            plain = {"candidate": candidate.plain(), "policy": {}, "parameters": 10, "gold": ""}
-            return {"version": candidate.hash, **plain}
-
-        loop.once("seed.imported", "seed", seed)
+        loop.once("seed.imported", "seed", lambda: seed(store))
         reason, what = f"{turns} turns done", ""
         try:
             while loop.state.turn < turns:

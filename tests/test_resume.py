@@ -106,6 +106,15 @@ class InTurn:
         ]
 
 
+def seed(store: Store) -> dict[str, Any]:
+    """A version to begin with, as its event has it."""
+    model = store.put_tree({"weights": b"seed"}, "model", {"parameters": 10})
+    genome = store.put_json(Genome(architecture={"base": model}).plain())
+    candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=genome)
+    plain = {"candidate": candidate.plain(), "policy": {}, "parameters": 10, "gold": ""}
+    return {"version": candidate.hash, **plain}
+
+
 def session(
     folder: Path, budget: dict[str, Any], alarm: bool, kill_at: int = 0, taken: dict[str, Any] | None = None
 ) -> tuple[list[Event], State]:
@@ -137,15 +146,8 @@ def session(
             on_event=watch,
         )  # fmt: skip
 
-        def seed() -> dict[str, Any]:
-            model = store.put_tree({"weights": b"seed"}, "model", {"parameters": 10})
-            genome = store.put_json(Genome(architecture={"base": model}).plain())
-            candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=genome)
-            plain = {"candidate": candidate.plain(), "policy": {}, "parameters": 10, "gold": ""}
-            return {"version": candidate.hash, **plain}
-
         try:
-            loop.once("seed.imported", "seed", seed)
+            loop.once("seed.imported", "seed", lambda: seed(store))
             while loop.state.turn < 2:
                 loop.turn()
         except BudgetSpent as exc:

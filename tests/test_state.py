@@ -223,7 +223,7 @@ def test_how_far_a_proposal_came_is_its_outcome() -> None:
         state.apply(event("rejected", id=id_, version="", reason="so"))
     outcomes = {e.id: e.outcome for e in state.memory.episodes}
     assert outcomes == {
-        "1.2": "promoted", "1.0": "dropped", "1.1": "screened out", "1.3": "failed", "1.4": "dropped"
+        "1.2": "accepted", "1.0": "dropped", "1.1": "screened out", "1.3": "failed", "1.4": "dropped"
     }  # fmt: skip
 
 

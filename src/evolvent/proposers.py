@@ -14,7 +14,7 @@ from evolvent.errors import UsageError
 from evolvent.plan import Settings
 from evolvent.propose.bandit import BanditProposer, RandomProposer
 from evolvent.propose.base import Proposer
-from evolvent.propose.bayes import BayesProposer
+from evolvent.propose.bayes import BayesProposer, optuna_or_error
 from evolvent.propose.evolution import CrossoverProposer, PopulationProposer
 from evolvent.propose.language_model import Heard, LanguageModelProposer
 from evolvent.propose.market import Market
@@ -49,6 +49,7 @@ def bandit(settings: Settings, on_heard: OnHeard) -> Proposer:
 
 def bayes(settings: Settings, on_heard: OnHeard) -> Proposer:
     """Optuna chooses parameters."""
+    optuna_or_error()  # said when the run is checked, not in the midst of a turn
     return BayesProposer()
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evolvent.goals import gain_limits
-from evolvent.memory.episodes import DROPPED, FAILED, MILLI, PROMOTED, REJECTED, SCREENED_OUT, Episode, band
+from evolvent.memory.episodes import ACCEPTED, DROPPED, FAILED, MILLI, REJECTED, SCREENED_OUT, Episode, band
 from evolvent.memory.memory import Memory
 from evolvent.propose.base import PROBES, failure_class, fingerprint
-from evolvent.types import Event
+from evolvent.types import Decision, Event
 
 BARRED_LIMIT = 24
 TRIED_LIMIT = 64
@@ -193,14 +193,15 @@ class State:
         self.slots = p["slot"]
 
     def _on_verdict(self, p: dict[str, Any]) -> None:
-        self.proposals[p["id"]].update(tried=True, outcome=REJECTED)
+        accepted = p["verdict"]["decision"] == Decision.ACCEPT
+        self.proposals[p["id"]].update(tried=True, outcome=ACCEPTED if accepted else REJECTED)
 
     def _on_held(self, p: dict[str, Any]) -> None:
         proposal = self.proposals[p["id"]]
         idea = fingerprint(proposal["operator"], proposal["params"])
         self.held[p["id"]] = {**p, "idea": idea, "waited": False}
         self._bar(idea)  # its like would cost a slot, and wait beside it
-        self._learn(p["id"], PROMOTED, "held")  # the gate accepted it; what a person says of it is another matter
+        self._learn(p["id"], "", "held")
 
     def _on_held_passed(self, p: dict[str, Any]) -> None:
         self.held[p["id"]]["waited"] = True
@@ -229,7 +230,7 @@ class State:
         if p["forced"]:
             self.standing_of = ""  # what was once looked at, and perhaps taken down, is looked at again
         else:
-            self._learn(p["id"], PROMOTED, "")
+            self._learn(p["id"], "", "")
             self.promotions += 1
             if grounded:  # better than one that a person forced in says nothing of the last certified one
                 self.certified = p["version"]

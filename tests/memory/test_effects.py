@@ -19,7 +19,7 @@ seen = st.builds(
     error=st.sampled_from(["", "a", "b"]),
     band=st.sampled_from(["low", "middle", "high"]),
     gain=st.none() | st.integers(-40_000, 40_000),
-    outcome=st.sampled_from(["promoted", "rejected", "failed"]),
+    outcome=st.sampled_from(["accepted", "rejected", "failed"]),
     params=st.sampled_from([{}, {"x": 1}, {"x": 2}]),
 )
 
@@ -117,7 +117,7 @@ def test_programs_are_arms_of_their_own() -> None:
 
 def test_counts_are_whole_numbers() -> None:
     assert (
-        effects(0.5, 0.5, 0.5, outcome="promoted").groups["gold|middle|wrong_letters"].plain()
+        effects(0.5, 0.5, 0.5, outcome="accepted").groups["gold|middle|wrong_letters"].plain()
         == Effect(n=3, total=1500, squares=0, accepted=3, judged=3, builds=3, mflops=9).plain()
     )
 

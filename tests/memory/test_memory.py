@@ -15,7 +15,7 @@ from evolvent.memory.memory import FORMAT, Memory
 
 def lived() -> Memory:
     return remembered(
-        episode(id="1.0", outcome="promoted", gain=9000, signals={"dev": 3000}),
+        episode(id="1.0", outcome="accepted", gain=9000, signals={"dev": 3000}),
         episode(id="1.1", operator="scaffold", params={"kind": "vote"}, signals={"dev": -100}, proposer="rules"),
         episode(id="2.0", outcome="screened out", gain=-2000),
         episode(id="2.1", outcome="failed", gain=None),

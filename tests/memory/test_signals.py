@@ -15,7 +15,7 @@ def told(**means: tuple[float, float]) -> Signals:
     for number in range(400):
         accepted = number % 2
         values = {name: round(1000 * rng.gauss(pair[accepted], 1)) for name, pair in means.items()}
-        signals.learn(episode(outcome="promoted" if accepted else "rejected", signals=values))
+        signals.learn(episode(outcome="accepted" if accepted else "rejected", signals=values))
     return signals
 
 
@@ -30,13 +30,13 @@ def test_weights_are_the_discriminant_s_slopes() -> None:
 
 def test_a_few_verdicts_weigh_little_and_one_kind_of_verdict_nothing() -> None:
     signals = Signals()
-    signals.learn(episode(outcome="promoted", signals={"dev": 2000}))
+    signals.learn(episode(outcome="accepted", signals={"dev": 2000}))
     assert signals.weight("dev") == 0.0
     for value in (0, 100):
         signals.learn(episode(outcome="rejected", signals={"dev": value}))
     few = signals.weight("dev")
     for value in (1900, 2100, 2000, 0, 50, 100) * 5:
-        signals.learn(episode(outcome="promoted" if value > 1000 else "rejected", signals={"dev": value}))
+        signals.learn(episode(outcome="accepted" if value > 1000 else "rejected", signals={"dev": value}))
     assert 0 < few < signals.weight("dev")
 
 

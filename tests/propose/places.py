@@ -31,6 +31,6 @@ def tried(operator: str, params: Mapping[str, Any], gain: float, times: int = 1,
         memory.learn(Episode(**{
             "task": "t", "run": "r", "id": f"{number}.0", "operator": operator, "params": dict(params),
             "skill": "multi", "error": "syntax", "errors": {"syntax": 9}, "gain": round(1000 * gain), "mflops": 10,
-            "outcome": "promoted" if gain > 0 else "rejected", **fields,
+            "outcome": "accepted" if gain > 0 else "rejected", **fields,
         }))  # fmt: skip
     return memory

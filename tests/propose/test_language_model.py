@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 import time
@@ -265,8 +264,8 @@ def test_what_is_known_is_told() -> None:
     assert next(row["space"] for row in rows if row.get("operator") == "policy") == {"target_rate": [25, 35, 65, 75]}
     assert [row["weakness"] for row in rows if "weakness" in row] == [WORST.plain()]
     told = {"effect": "policy", "on": "syntax", "target_solved": "middle"}
-    assert {**told, "tried": 1, "mean_gain": 5.0, "verdicts": 1, "promoted": 1} in rows
-    assert {"tried": "policy", "params": {"target_rate": 25}, "gain": 5.0, "outcome": "promoted"} in rows
+    assert {**told, "tried": 1, "mean_gain": 5.0, "verdicts": 1, "accepted": 1} in rows
+    assert {"tried": "policy", "params": {"target_rate": 25}, "gain": 5.0, "outcome": "accepted"} in rows
     assert rows[-1] == {"barred": barred}
 
 
@@ -393,16 +392,20 @@ def test_a_broken_server_costs_its_ideas_only(answer: Any) -> None:
 
 @pytest.mark.slow  # two turns of a real run
 def test_a_run_goes_on_without_its_model(tmp_path: Path, toy_seed: Path) -> None:
-    run, told = toy_world.new_run(tmp_path / "run", toy_seed), list[Heard]()
+    """By settings alone: what counts is tried, what does not is an event, and a server that is gone ends nothing."""
     answer = [proposal("planted_regression", {}), proposal("policy", {"target_rate": 75}, 6, 5)]
-    with run.working(secret_hex=toy_world.SECRET) as bandits:
-        with stranger(says(completion(json.dumps(answer)))) as server:
-            proposer = LanguageModelProposer(complete=over(server.url), on_heard=told.append)
-            loop = dataclasses.replace(bandits, proposer=proposer)
+    with stranger(says(completion(json.dumps(answer)))) as server:
+        asked = {"proposers": ["language_model"], "endpoint": {"url": server.url, "model": NAME, "seconds": 5}}
+        run = toy_world.new_run(tmp_path / "run", toy_seed, **asked)
+        with run.working(secret_hex=toy_world.SECRET) as loop:
             loop.turn()
+    with run.working(secret_hex=toy_world.SECRET) as loop:
         loop.turn()  # nobody is there any more
-    assert [kinds(one) for one in told] == [["unknown_operator"], ["unreachable"]]
     events = toy_world.events(run.folder)
+    heard = [event.payload for event in events if event.kind == "heard"]
+    assert [(said["turn"], [one["kind"] for one in said["refused"]]) for said in heard] == [
+        (1, ["unknown_operator"]), (2, ["unreachable"])
+    ]  # fmt: skip
     assert [event.payload["turn"] for event in events if event.kind == "turn.ended"] == [1, 2]
     plans = [event.payload["proposals"] for event in events if event.kind == "planned"]
     assert [[row["operator"] for row in rows] for rows in plans] == [["policy", "null"], ["planted_regression"]]

@@ -34,7 +34,7 @@ def memory_show(folder: Dir = HERE, file: File = None, as_json: AsJson = False) 
 
 
 def memory_search(
-    text: Annotated[str, typer.Argument(help="Words, such as: scaffold wrong_length promoted.")],
+    text: Annotated[str, typer.Argument(help="Words, such as: scaffold wrong_length accepted.")],
     folder: Dir = HERE,
     file: File = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Episodes at most.")] = 10,
@@ -59,9 +59,12 @@ def memory_export(
     memory = _memory(folder, None)
     if out is None:
         return emit(memory.plain())
+    from evolvent.report.words import several
+
     _write(out, memory)
+    parts = {"episode": memory.episodes, "effect": memory.effects.groups, "rule": memory.rules.edges}
     line = {"memory": str(out), "episodes": len(memory.episodes), "effects": len(memory.effects.groups)}
-    said = f"wrote {out}: {line['episodes']} episodes, {line['effects']} effects, {len(memory.rules.edges)} rules"
+    said = f"wrote {out}: {', '.join(several(len(found), name) for name, found in parts.items())}"
     return emit(line) if as_json else show(said)
 
 
@@ -85,7 +88,9 @@ def memory_forget(
     else:
         with opened(folder) as (run, _):
             run.forget(arm=change, task=task, everything=everything, by=whoami())
-    said = ", ".join(f"{count} {layer}" for layer, count in gone.items())
+    from evolvent.report.words import several
+
+    said = ", ".join(several(count, layer.removesuffix("s")) for layer, count in gone.items())
     return emit({"forgotten": gone}) if as_json else show(f"forgotten: {said}")
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import MILLI, PROMOTED, Episode, arm
+from evolvent.memory.episodes import ACCEPTED, MILLI, Episode, arm
 from evolvent.types import canonical_json
 
 _TRIAL_VARIANCE = 100.0  # of one trial's gain about its arm's mean, points squared, before any was seen
@@ -63,7 +63,7 @@ class Effect:
             self.total += episode.gain
             self.squares += round((episode.gain / MILLI) ** 2)
         self.judged += int(episode.judged)
-        self.accepted += int(episode.outcome == PROMOTED)
+        self.accepted += int(episode.outcome == ACCEPTED)
         self.builds += int(episode.mflops > 0)
         self.mflops += episode.mflops
 

@@ -19,8 +19,8 @@ from evolvent.types import Record, canonical_json
 EPISODE_LIMIT = 400
 MILLI = 1000  # gains are kept in thousandths of a percentage point, signals in thousandths of their unit
 BANDS = ("low", "middle", "high")  # the regime: how much of the target is solved when a change is tried
-PROMOTED, REJECTED, SCREENED_OUT, FAILED, DROPPED = OUTCOMES = (
-    "promoted", "rejected", "screened out", "failed", "dropped",
+ACCEPTED, REJECTED, SCREENED_OUT, FAILED, DROPPED = OUTCOMES = (
+    "accepted", "rejected", "screened out", "failed", "dropped",
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ class Episode(Record):
         error: kind of failure that was most frequent there: the failure class.
         errors: failures by kind.
         band: regime, one of `BANDS`.
-        outcome: one of `OUTCOMES`; one that a budget dropped teaches nothing.
+        outcome: one of `OUTCOMES`: how far it came. What the judge accepted may still not have been promoted; what
+            nobody looked at was dropped, and teaches nothing.
         reason: in the loop's or the judge's words.
         gain: on the target's dev problems, milli-points; ``None`` without a screen.
         predicted: the gain that was foreseen, milli-points.
@@ -85,7 +86,7 @@ class Episode(Record):
     @property
     def judged(self) -> bool:
         """The judge gave a verdict."""
-        return self.outcome in (PROMOTED, REJECTED)
+        return self.outcome in (ACCEPTED, REJECTED)
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Episode:
@@ -104,9 +105,9 @@ class Episode(Record):
 
 
 def elites(episodes: Sequence[Episode], count: int) -> list[Episode]:
-    """The best that was tried: promoted first, then by gain on dev; one of each operator and parameters."""
+    """The best that was tried: accepted first, then by gain on dev; one of each operator and parameters."""
     best: dict[str, Episode] = {}
-    for episode in sorted(episodes, key=lambda e: (e.outcome == PROMOTED, e.gain or 0), reverse=True):
+    for episode in sorted(episodes, key=lambda e: (e.outcome == ACCEPTED, e.gain or 0), reverse=True):
         if (episode.gain or 0) > 0:
             best.setdefault(f"{episode.operator}{canonical_json(episode.params)}", episode)
     return list(best.values())[:count]

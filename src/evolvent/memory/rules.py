@@ -1,10 +1,10 @@
 """Rules: what tends to help against which failures, with what speaks for and against each. The third layer of memory.
 
-A rule is an edge of a graph: from a failure class (alone, or in one regime) to an arm. Each episode of the
-arm on the class supports it (promoted) or contradicts it. It is *held* once its support is surely above the share
-of all other changes that are promoted (lower end of Wilson's 98 % interval: it is looked at after each episode), and
-*retired* when it no longer is above it at all; a retired rule stays in the graph with its counts and may be held again
-only by evidence that is sure anew.
+A rule is an edge of a graph: from a failure class (alone, or in one regime) to an arm. Each episode of the arm on the
+class supports it (the judge accepted) or contradicts it. It is *held* once its support is surely above the share of all
+other changes that are accepted (lower end of Wilson's 98 % interval: it is looked at after each episode), and *retired*
+when it no longer is above it at all; a retired rule stays in the graph with its counts and may be held again only by
+evidence that is sure anew.
 
 Asked about a weakness, the graph answers in two steps: which known classes are similar (cosine of their failures by
 kind), then which held rules name these classes and the regime at hand. The second step is exact; the first only widens.
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import BANDS, DROPPED, PROMOTED, Episode
+from evolvent.memory.episodes import ACCEPTED, BANDS, DROPPED, Episode
 
 Z = 2.3263479  # 98 %, two-sided
 LEAST_SUPPORT = 3
@@ -39,7 +39,7 @@ class Rule:
         error: failure class.
         band: regime, or ``""``.
         arm: what helps.
-        support: episodes that it explains: promoted.
+        support: episodes that it explains: accepted.
         against: episodes that contradict it.
         status: ``open`` (not sure), ``held``, ``retired``.
         retired_at: support and against at retirement; evidence from before counts no more for holding it again.
@@ -53,10 +53,10 @@ class Rule:
     status: str = OPEN
     retired_at: list[int] = field(default_factory=lambda: [0, 0])
 
-    def learn(self, promoted: bool, base: float) -> None:
-        """One more episode; `base` is the share of other changes' episodes that are promoted."""
-        self.support += int(promoted)
-        self.against += int(not promoted)
+    def learn(self, accepted: bool, base: float) -> None:
+        """One more episode; `base` is the share of other changes' episodes that are accepted."""
+        self.support += int(accepted)
+        self.against += int(not accepted)
         new, n = self.support - self.retired_at[0], self.support + self.against - sum(self.retired_at)
         if self.status == HELD and new / n <= base:
             self.status, self.retired_at = RETIRED, [self.support, self.against]
@@ -83,7 +83,7 @@ class Rules:
     Attributes:
         edges: by ``error|band|arm``.
         profiles: of each class, failures by kind, summed.
-        arms: of each arm, episodes promoted and all.
+        arms: of each arm, episodes accepted and all.
     """
 
     edges: dict[str, Rule] = field(default_factory=dict)
@@ -94,9 +94,9 @@ class Rules:
         """Count an episode; one that a budget dropped, or that answers no weakness, says nothing."""
         if episode.outcome == DROPPED or not episode.error:
             return
-        promoted = episode.outcome == PROMOTED
+        accepted = episode.outcome == ACCEPTED
         counts = self.arms.setdefault(episode.arm, [0, 0])
-        counts[0] += int(promoted)
+        counts[0] += int(accepted)
         counts[1] += 1
         profile = self.profiles.setdefault(episode.error, {})
         for kind, count in sorted(episode.errors.items()):
@@ -104,10 +104,10 @@ class Rules:
         for band in ("", episode.band):
             key = f"{episode.error}|{band}|{episode.arm}"
             rule = self.edges.setdefault(key, Rule(error=episode.error, band=band, arm=episode.arm))
-            rule.learn(promoted, self.base(episode.arm))
+            rule.learn(accepted, self.base(episode.arm))
 
     def base(self, arm: str = "") -> float:
-        """Share of episodes that were promoted, of all arms but one; as if one in five more had been seen."""
+        """Share of episodes that were accepted, of all arms but one; as if one in five more had been seen."""
         others = [counts for name, counts in self.arms.items() if name != arm]
         return (sum(c[0] for c in others) + 1) / (sum(c[1] for c in others) + 5)
 
@@ -158,7 +158,7 @@ class Rules:
         return cls(
             {f"{r.error}|{r.band}|{r.arm}": r for r in rules},
             {str(e): {str(k): int(n) for k, n in kinds.items()} for e, kinds in data["profiles"].items()},
-            {str(name): [int(promoted), int(n)] for name, (promoted, n) in data["arms"].items()},
+            {str(name): [int(accepted), int(n)] for name, (accepted, n) in data["arms"].items()},
         )
 
 

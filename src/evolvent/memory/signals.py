@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolvent.memory.episodes import MILLI, PROMOTED, Episode
+from evolvent.memory.episodes import ACCEPTED, MILLI, Episode
 
 _DOUBT = 4.0  # verdicts of the rarer kind at which a slope is half believed
 _LEAST_VARIANCE = 0.01
@@ -60,7 +60,7 @@ class Signals:
         """Count a judged episode; others say nothing of a verdict."""
         if not episode.judged:
             return
-        side = "accepted" if episode.outcome == PROMOTED else "refused"
+        side = "accepted" if episode.outcome == ACCEPTED else "refused"
         for name, value in sorted(episode.signals.items()):
             self.by_name.setdefault(name, {"accepted": Sums(), "refused": Sums()})[side].learn(value)
 

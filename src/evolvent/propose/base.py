@@ -155,13 +155,13 @@ class Prices:
 
     def __init__(self, specs: Sequence[OperatorSpec], memory: Memory) -> None:
         self._effects = memory.effects
-        declared = {spec.name: spec.relative_cost for spec in specs}
         mflops = units = 0.0
         for key, effect in self._effects.groups.items():
-            operator = key.split("|", 1)[0].split(":", 1)[0]
-            if effect.builds and declared.get(operator):
+            arm = key.split("|", 1)[0]  # an operator, or one of its kinds; its own name may have a colon in it
+            declared = next((s.relative_cost for s in specs if arm == s.name or arm.startswith(f"{s.name}:")), 0.0)
+            if effect.builds and declared:
                 mflops += effect.mflops
-                units += effect.builds * declared[operator]
+                units += effect.builds * declared
         self._unit = mflops / units if units else 0.0
 
     def of(self, spec: OperatorSpec, params: Mapping[str, Any]) -> float:

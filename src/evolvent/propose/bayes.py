@@ -33,10 +33,10 @@ class BayesProposer:
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
         """At most `count` ideas with different parameters."""
-        by_name = {spec.name: spec for spec in specs}
+        by_name, prices = {spec.name: spec for spec in specs}, Prices(specs, situation.memory)
         found: dict[str, Idea] = {}
         for first in BanditProposer().propose(situation, specs, 2 * count, rng):
-            idea = self._tuned(situation, by_name[first.operator], Prices(specs, situation.memory), rng) or first
+            idea = self._tuned(situation, by_name[first.operator], prices, rng) or first
             if len(found) < count:
                 found.setdefault(idea.fingerprint, idea)
         return list(found.values())
@@ -45,7 +45,7 @@ class BayesProposer:
         """The operator with parameters that the estimator asks for; ``None`` where it has none, or these are barred."""
         if not spec.space:
             return None
-        optuna = _optuna()
+        optuna = optuna_or_error()
         space = {
             name: optuna.distributions.IntDistribution(0, len(values) - 1)
             if name != "kind"
@@ -73,7 +73,12 @@ def _places(spec: OperatorSpec, params: dict[str, Any]) -> dict[str, int] | None
     return {name: spec.space[name].index(value) for name, value in params.items()}
 
 
-def _optuna() -> Any:
+def optuna_or_error() -> Any:
+    """The library, quiet.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
         import optuna  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:

@@ -1,6 +1,6 @@
 """Proposers that vary what did well: population-based training, and crossover of elites.
 
-Elites are the best episodes of memory, of earlier runs too: promoted ones first, then by gain on dev.
+Elites are the best episodes of memory, of earlier runs too: accepted ones first, then by gain on dev.
 
 Not here: weights (an operator's parameters are what is varied; each proposal starts from the champion).
 
@@ -69,10 +69,10 @@ def _bred(situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: 
         if situation.allows(spec, params) and len(found) < count:
             idea = situation.idea(spec, params, why)
             found.setdefault(idea.fingerprint, idea)
-    for idea in RandomProposer().propose(situation, specs, count, rng):
-        if len(found) < count:
+    if len(found) < count:
+        for idea in RandomProposer().propose(situation, specs, count, rng):
             found.setdefault(idea.fingerprint, idea)
-    return list(found.values())
+    return list(found.values())[:count]
 
 
 def _herds(situation: Situation, specs: Sequence[OperatorSpec]) -> dict[str, list[Episode]]:

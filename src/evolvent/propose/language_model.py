@@ -141,7 +141,7 @@ def _rows(situation: Situation, specs: Sequence[OperatorSpec]) -> Iterator[dict[
     for key, effect in tried[:_MAX_LINES]:
         change, band, failure = key.split("|")
         gain = round(effect.mean, 2) if effect.n else None
-        counts = {"tried": effect.n, "mean_gain": gain, "verdicts": effect.judged, "promoted": effect.accepted}
+        counts = {"tried": effect.n, "mean_gain": gain, "verdicts": effect.judged, "accepted": effect.accepted}
         yield {"effect": change, "on": failure, "target_solved": band, **counts}
     held = [rule for _, rule in sorted(memory.rules.edges.items()) if rule.status == HELD]
     for rule in held[:_MAX_LINES]:

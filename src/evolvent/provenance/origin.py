@@ -18,7 +18,7 @@ __all__ = ["making_of", "statements_of", "version_story"]
 
 Json = dict[str, Any]
 Evidence = Callable[[str], Mapping[str, Any]]
-_PROPOSAL = ("turn", "operator", "params", "seed", "diagnosis", "predicted_gain")
+_PROPOSAL = ("turn", "operator", "params", "seed", "diagnosis", "predicted_gain", "proposer", "why")
 _BUILT = ("candidate", "policy", "parameters", "data", "funnel", "stats")
 _HISTORY = ("held", "promoted", "rejected", "rolled_back", "standing.checked")
 _TOLD = (

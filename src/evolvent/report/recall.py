@@ -42,11 +42,11 @@ def tables(memory: Memory) -> list[Table | str | Text]:
     if not memory.episodes and not memory.effects.groups:
         return ["nothing is remembered yet: no change was tried"]
     said = plain(memory)
-    effects = table("change", "target solved", "on failure", "tried>", "mean gain>", "80 %>", "promoted>", "Mop each>")
+    effects = table("change", "target solved", "on failure", "tried>", "mean gain>", "80 %>", "accepted>", "Mop each>")
     for row in said["effects"]:
         span = f"{row['low']:+.1f} to {row['high']:+.1f}"
-        promoted = f"{row['accepted']} of {row['judged']}" if row["judged"] else ""
-        cells = (row["change"], row["band"], row["error"], str(row["n"]), f"{row['mean']:+.1f}", span, promoted)
+        accepted = f"{row['accepted']} of {row['judged']}" if row["judged"] else ""
+        cells = (row["change"], row["band"], row["error"], str(row["n"]), f"{row['mean']:+.1f}", span, accepted)
         effects.add_row(*(Text(words.clean(cell)) for cell in (*cells, f"{row['mflops']:,}" if row["mflops"] else "")))
     parts: list[Table | str | Text] = [f"{len(memory.episodes)} episodes; gains in points on dev, shrunk:", effects]
     if said["signals"]:
@@ -63,7 +63,7 @@ def tables(memory: Memory) -> list[Table | str | Text]:
         base = words.percent(memory.rules.base(), 0)
         parts += [
             "",
-            f"rules (of all changes {base} are promoted; one is held if it is surely above the others):",
+            f"rules (of all changes {base} are accepted; one is held if it is surely above the others):",
             rules,
         ]
     return parts

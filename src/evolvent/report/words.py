@@ -237,14 +237,14 @@ def summary(story: Story) -> list[str]:
             said.append(f"{clean(other.skill, 40)}: {points(other.gain)} points ({interval(other.interval)}).")
     if story.attempts:
         proven = story.count(Outcome.PROMOTED)
-        total = _several(len(story.attempts), "proposal")
+        total = several(len(story.attempts), "proposal")
         said.append(f"Of {total}, {proven} {_was(proven)} proven and promoted{_refusals(story)}.")
     forced = [promotion for promotion in story.promotions if promotion.forced]
     if forced:
         who = ", ".join(sorted({clean(promotion.by, 60) or "unknown" for promotion in forced}))
-        said.append(f"{_several(len(forced), 'promotion')} forced by {who}, outside the error guarantee.")
+        said.append(f"{several(len(forced), 'promotion')} forced by {who}, outside the error guarantee.")
     if story.rollbacks:
-        said.append(f"{_several(len(story.rollbacks), 'promotion')} rolled back.")
+        said.append(f"{several(len(story.rollbacks), 'promotion')} rolled back.")
     return said
 
 
@@ -287,7 +287,8 @@ def _refusals(story: Story) -> str:
     return f"; {', '.join(parts)}" if parts else ""
 
 
-def _several(count: int, noun: str) -> str:
+def several(count: int, noun: str) -> str:
+    """A number of things, in words."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
