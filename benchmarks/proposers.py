@@ -1,44 +1,48 @@
 """Which proposer finds improvements for the least compute? Each alone, all together, and chance.
 
-Runs on string functions (`strings_runs.py`), without memory of earlier runs, each with the same operators and FLOPs.
-Cost to target: what the run had spent when the first champion was promoted that solves the target's share of fresh
-strings; a run that never gets there counts with all its FLOPs. Costs are compared as logarithms, paired by function and
-seed, against ``random``.
+Small runs (`evolvent.trial`) on string functions, without memory of earlier ones, each with the same operators and
+FLOPs. Cost to target: what the run had spent when the first champion was promoted that solves the target's share of
+fresh strings; a run that never gets there counts with all its FLOPs. Costs are compared as logarithms, paired by
+function and seed, against ``random``.
 
 And how well each foresees: distance of stated and measured gain on dev, against that of always saying "no gain", and
 how many gains fell into the range that should hold 80 %.
 
-Run ``python benchmarks/proposers.py [--quick]``; resumes run by run.
+Run ``python benchmarks/proposers.py [--quick]``.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from common import Results, Unit, bench_main, paired_interval  # the frame shared by all benchmarks
-from strings_runs import one_run
+
+from evolvent import policy
+from evolvent.trial import Budgets, trial
 
 ALONE = ("random", "bandit", "rules", "bayes", "population", "crossover")
 ARMS = (*ALONE, "together")
-FUNCTIONS = ("mirror", "swap_pairs", "mirror_reverse")
+FUNCTIONS = ("mirror", "swap_pairs", "exchange_reverse", "shift_swap_ends")
+OPERATORS = ("directive", "gold", "policy", "scaffold")
 REACH = 1.2816  # standard deviations that hold 80 %
 
 
 def run_unit(unit: Unit) -> dict[str, Any]:
     """All functions with one arm's proposers."""
     names = list(ALONE[1:]) if unit.arm == "together" else [unit.arm]
-    result: dict[str, Any] = {}
-    for function in unit.settings["functions"]:
-        kept = unit.folder / f"{function}.json"
-        if not kept.is_file():
-            made = one_run(unit.folder / function, function, unit.seed, {**unit.settings, "proposers": names}, None)
-            kept.write_text(json.dumps(made), "utf-8")
-        result[function] = json.loads(kept.read_text("utf-8"))
-    return result
+    torch.set_num_threads(1)
+    budgets = Budgets(flops=unit.settings["flops"], truth=unit.settings["truth"])
+    return {
+        function: dataclasses.asdict(
+            trial(function, unit.seed, policy.BY_HAND, budgets, proposers=names, operators=OPERATORS)
+        )
+        for function in unit.settings["functions"]
+    }
 
 
 def foresight(episodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -60,10 +64,10 @@ def foresight(episodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     """Ratios of costs to that of chance, with intervals; foresight of each arm."""
     seeds, functions = sorted(results["random"]), settings["functions"]
-    pairs = [(s, f) for s in seeds for f in functions if results["random"][s][f]["cost"]]
+    pairs = [(s, f) for s in seeds for f in functions if results["random"][s][f]["turns"]]
 
     def costs(arm: str) -> list[float]:
-        return [math.log(results[arm][s][f]["cost"]) for s, f in pairs]
+        return [math.log(results[arm][s][f]["flops"]) for s, f in pairs]
 
     bars: dict[str, Any] = {}
     for arm in ARMS[1:]:
@@ -80,19 +84,16 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
             "of": len(pairs),
             "reached": {arm: sum(results[arm][s][f]["reached"] for s, f in pairs) for arm in ARMS},
             "foresight": {arm: foresight([e for run in runs[arm] for e in run["memory"]["episodes"]]) for arm in ARMS},
-            "cost": {arm: [run["cost"] for run in runs[arm]] for arm in ARMS},
+            "cost": {arm: [run["flops"] for run in runs[arm]] for arm in ARMS},
         },
         "bars": bars,
     }
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2, 3, 4], "turns": 60, "flops": 8 * 10**10, "target": 0.6, "truth": 1000, "functions": FUNCTIONS,
-    "seed_parts": 200, "seed_share": 0.38, "version": 1, "operators": ["directive", "gold", "policy", "scaffold"],
-    "build": {"problems": 120, "samples": 2, "steps": 120, "tokens_per_step": 512, "learning_rate": "0.005",
-              "gold_share": 60},
+    "seeds": [0, 1, 2, 3, 4], "flops": 2 * 10**10, "truth": 300, "functions": FUNCTIONS, "version": 2,
 }  # fmt: skip
-QUICK: dict[str, Any] = {**FULL, "seeds": [0], "turns": 2, "truth": 100, "functions": ("mirror",)}
+QUICK: dict[str, Any] = {**FULL, "seeds": [0], "flops": 2 * 10**9, "truth": 100, "functions": FUNCTIONS[:1]}
 
 if __name__ == "__main__":
     sys.exit(bench_main("proposers", ARMS, run_unit, summarise, full=FULL, quick=QUICK))

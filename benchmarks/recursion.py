@@ -1,61 +1,83 @@
-"""Does memory of what helped make the next run cheaper? First form, an honest figure and no bar to win.
+"""Does the loop get better at getting better? Memory and policy, on small tasks that neither has seen.
 
-Two runs on known string functions (`SOURCE`) learn which kinds of change help; the second is given the memory of the
-first, and its own is exported. Then each unseen function (`UNSEEN`) is learned by a run of its own, from a small model
-that was stopped when it solved a fixed share of the short strings (declared: these seeds learn from reference answers).
-Arms: ``cold``: no memory; ``warm``: that memory; ``shuffled``: the same memory with the operators' names exchanged, so
-that it holds as much and means nothing.
+A small run (`evolvent.trial`) begins with a tiny model that solves a fixed share of a string function's problems
+(declared: these seeds learn from reference answers) and ends when its champion solves the target's share of fresh ones;
+what it spends until then is the cost of the target, a run that never gets there costing all its FLOPs. Twelve functions
+are for learning, twelve others, which move letters in other ways, for showing; costs are compared as logarithms, paired
+by function and seed.
 
-Cost to target: FLOPs that the run had spent (dev rollouts, builds, screens; not the judge's) when the first champion
-was promoted that solves the target's share of fresh strings. A run ends there or when a fixed number of FLOPs is spent,
-and then counts with that number, whatever its arm, so a difference is understated, never invented. Costs are compared
-as logarithms, paired by function and seed.
+``cold`` has no memory and the policy by hand. ``warm`` has the memory of runs on the twelve functions for learning, one
+after the other, ``shuffled`` the same with its names moved round among the changes. ``round_1`` to ``round_3`` have no
+memory and the policy that the loop made of the one by hand on its own task, ``improvement``: a run as in
+`recipes/meta`, on problems of the functions for learning, where the judge's gate decides; each round begins with the
+policy and the memory that the round before left. ``both`` has the last policy and the warm memory.
 
 Run ``python benchmarks/recursion.py [--quick]``; resumes run by run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import math
 import random
+import shutil
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import Results, Unit, bench_main, paired_interval  # the frame shared by all benchmarks
-from strings_runs import OPERATORS, one_run
+import torch
+import yaml
+from common import ROOT, Results, Unit, bench_main, paired_interval  # the frame shared by all benchmarks
 
+from evolvent import policy
+from evolvent.run import Run
+from evolvent.scaffold import grammar
+from evolvent.tasks.strings import small
+from evolvent.trial import Budgets, trial
 from evolvent.types import content_hash
 
-ARMS = ("cold", "warm", "shuffled")
-SOURCE = ("reverse", "swap_pairs_mirror")
-UNSEEN = ("mirror", "swap_pairs", "swap_ends", "mirror_reverse")
+ROUNDS = ("round_1", "round_2", "round_3")
+ARMS = ("cold", "warm", "shuffled", *ROUNDS, "both")
+NEVER = 2.0  # a share that nothing solves
 
 
-def source_memory(unit: Unit) -> Path:
-    """The memory of the source runs of this seed, each over all its FLOPs; made once, by whoever needs it first."""
+def budgets(settings: Mapping[str, Any], **changes: Any) -> Budgets:
+    """What all small runs have."""
+    return dataclasses.replace(Budgets(flops=settings["flops"], truth=settings["truth"]), **changes)
+
+
+def made_once(unit: Unit, name: str, make: Callable[[Path], Any]) -> Any:
+    """What several units need, made by whoever comes first."""
     own = {key: value for key, value in unit.settings.items() if key != "seeds"}
-    base = unit.folder.parent / f"source-{unit.seed}-{content_hash(json.dumps(own, sort_keys=True))[:12]}"
+    base = unit.folder.parent / f"{name}-{content_hash(json.dumps(own, sort_keys=True))[:12]}"
     base.mkdir(parents=True, exist_ok=True)
     with (base / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        memory: Path | None = None
-        for function in SOURCE:
-            out = base / f"{function}.json"
-            if not out.is_file():
-                result = one_run(base / function, function, unit.seed, {**unit.settings, "target": 2.0}, memory)
-                out.write_text(json.dumps(result["memory"]), "utf-8")
-            memory = out
-    assert memory is not None
-    return memory
+        if not (base / "made.json").is_file():
+            (base / "made.json").write_text(json.dumps(make(base)), "utf-8")
+    return json.loads((base / "made.json").read_text("utf-8"))
 
 
-def shuffled(memory: Path, out: Path, seed: int) -> Path:
+def warm_memory(unit: Unit) -> dict[str, Any]:
+    """The memory of runs on all functions for learning, each over all its FLOPs."""
+
+    def make(_: Path) -> dict[str, Any]:
+        memory: dict[str, Any] | None = None
+        for name in unit.settings["learning"]:
+            spent = budgets(unit.settings, target=NEVER)
+            memory = trial(name, unit.seed, policy.BY_HAND, spent, memory=memory).memory
+        assert memory is not None
+        return memory
+
+    return made_once(unit, f"memory-{unit.seed}", make)
+
+
+def shuffled(memory: dict[str, Any], seed: int) -> dict[str, Any]:
     """The memory with its arms' names moved one place round in a random order: none keeps its own."""
-    plain = json.loads(memory.read_text("utf-8"))
-    arms = sorted({key.split("|")[0] for key in plain["effects"]["groups"]})
+    arms = sorted({key.split("|")[0] for key in memory["effects"]["groups"]})
     random.Random(seed).shuffle(arms)
     other = dict(zip(arms, arms[1:] + arms[:1], strict=True))
 
@@ -63,69 +85,124 @@ def shuffled(memory: Path, out: Path, seed: int) -> Path:
         return f"{other[key.split('|', maxsplit=1)[0]]}|{key.split('|', 1)[1]}"
 
     for part in ("groups", "values"):
-        plain["effects"][part] = {renamed(key): effect for key, effect in plain["effects"][part].items()}
-    for rule in plain["rules"]["edges"]:
+        memory["effects"][part] = {renamed(key): effect for key, effect in memory["effects"][part].items()}
+    for rule in memory["rules"]["edges"]:
         rule["arm"] = other[rule["arm"]]
-    plain["rules"]["arms"] = {other[name]: counts for name, counts in plain["rules"]["arms"].items()}
-    plain["episodes"] = []  # what was tried names its parameters, which fit no other operator
-    out.write_text(json.dumps(plain), "utf-8")
-    return out
+    memory["rules"]["arms"] = {other[name]: counts for name, counts in memory["rules"]["arms"].items()}
+    memory["episodes"] = []  # what was tried names its parameters, which fit no other operator
+    return memory
+
+
+def evolved(unit: Unit) -> list[dict[str, Any]]:
+    """Of each round: the policy that it ends with, and what the gate said on the way."""
+
+    def make(base: Path) -> list[dict[str, Any]]:
+        rounds: list[dict[str, Any]] = []
+        chosen, memory = dict(policy.BY_HAND), None
+        for number in range(1, len(ROUNDS) + 1):
+            rounds.append(one_round(base / f"round_{number}", number, chosen, memory, unit.settings))
+            chosen, memory = rounds[-1]["policy"], base / f"round_{number}" / "memory.json"
+        return rounds
+
+    return made_once(unit, "meta", make)
+
+
+def one_round(
+    folder: Path, number: int, chosen: policy.Policy, memory: Path | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A run of the loop on the improvement task, as in `recipes/meta` but for policy, seed and length."""
+    folder.mkdir(exist_ok=True)
+    plain = yaml.safe_load((ROOT / "recipes" / "meta" / "evolvent.yaml").read_text("utf-8"))
+    plain |= {"scaffold": {"kind": grammar.POLICY, **chosen}, "seed": number, **settings["meta"]}
+    plain["goal"] |= {"turns": settings["meta_turns"]}
+    plain["plan"] |= settings["meta_plan"]
+    (folder / "run").mkdir(exist_ok=True)
+    (folder / "run" / "evolvent.yaml").write_text(yaml.safe_dump(plain), "utf-8")
+    run, verdicts = Run.open(folder / "run"), []
+    with run.working(memory=memory) as loop:
+        while loop.state.turn < settings["meta_turns"]:
+            loop.turn()
+        for event in loop.ledger.events():
+            if event.kind == "verdict":
+                proposed = loop.ledger.get(f"{event.payload['id']}/proposed")
+                assert proposed is not None
+                told = event.payload["verdict"]
+                idea = proposed.payload["proposal"]
+                verdicts.append([idea["operator"], idea["params"], told["decision"], told["reason"]])
+        ended = grammar.stated(loop.state.versions[loop.state.champion]["candidate"]["scaffold"])
+        (folder / "memory.json").write_text(json.dumps(loop.state.memory.plain()), "utf-8")
+        dev = loop.state.dev
+    shutil.rmtree(folder / "run" / "store", ignore_errors=True)
+    return {"policy": ended, "verdicts": verdicts, "dev": dev}
 
 
 def run_unit(unit: Unit) -> dict[str, Any]:
-    """All unseen functions of one arm and seed."""
-    memory = None if unit.arm == "cold" else source_memory(unit)
-    if unit.arm == "shuffled" and memory is not None:
-        memory = shuffled(memory, unit.folder / "shuffled.json", unit.seed)
-    result: dict[str, Any] = {}
-    for function in UNSEEN:
-        kept = unit.folder / f"{function}.json"
-        if not kept.is_file():
-            made = one_run(unit.folder / function, function, unit.seed, dict(unit.settings), memory)
-            kept.write_text(json.dumps(made), "utf-8")
-        result[function] = json.loads(kept.read_text("utf-8"))
-    return result
+    """All functions for showing, with one arm and seed."""
+    torch.set_num_threads(1)
+    memory, chosen, rounds = None, dict(policy.BY_HAND), []
+    if unit.arm in ("warm", "shuffled", "both"):
+        memory = warm_memory(unit)
+    if unit.arm == "shuffled":
+        assert memory is not None
+        memory = shuffled(memory, unit.seed)
+    if unit.arm in (*ROUNDS, "both"):
+        rounds = evolved(unit)
+        chosen = rounds[ROUNDS.index(unit.arm) if unit.arm in ROUNDS else -1]["policy"]
+    runs = {}
+    for name in unit.settings["showing"]:
+        outcome = trial(name, unit.seed, chosen, budgets(unit.settings), memory=memory)
+        runs[name] = {**dataclasses.asdict(outcome), "memory": None}
+    return {"runs": runs, "rounds": rounds}
 
 
 def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     """Ratios of costs with intervals over functions and seeds."""
     seeds = sorted(results["cold"])
     # A seed that is there already at the start, which all arms share, has no cost to compare.
-    pairs = [(s, f) for s in seeds for f in UNSEEN if results["cold"][s][f]["cost"]]
+    pairs = [(s, f) for s in seeds for f in settings["showing"] if results["cold"][s]["runs"][f]["turns"]]
 
     def costs(arm: str) -> list[float]:
-        return [math.log(results[arm][s][f]["cost"]) for s, f in pairs]
+        return [math.log(results[arm][s]["runs"][f]["flops"]) for s, f in pairs]
+
+    def ratio(one: str, other: str) -> list[float]:
+        gaps = [a - b for a, b in zip(costs(one), costs(other), strict=True)]
+        return [round(math.exp(x), 3) if math.isfinite(x) else x for x in paired_interval(gaps)]
 
     bars: dict[str, Any] = {}
-    for one, other in (("warm", "cold"), ("warm", "shuffled"), ("shuffled", "cold")):
-        gaps = [a - b for a, b in zip(costs(one), costs(other), strict=True)]
-        low, mean, high = (round(math.exp(x), 3) if math.isfinite(x) else x for x in paired_interval(gaps))
-        bars[f"cost to target, {one} over {other}, 95 % interval"] = {
-            "figure": [low, mean, high],
-            "bar": "an honest figure",
-            "holds": True,
-        }
+    warm, placebo, last = ratio("warm", "cold"), ratio("shuffled", "cold"), ratio("round_3", "cold")
+    bars["cost to target, warm over cold: at most .5, interval below 1"] = {
+        "figure": warm, "bar": 0.5, "holds": warm[1] <= 0.5 and warm[2] < 1,
+    }  # fmt: skip
+    bars["cost to target, shuffled over cold: interval holds 1"] = {
+        "figure": placebo, "bar": 1, "holds": placebo[0] <= 1 <= placebo[2],
+    }  # fmt: skip
+    bars["cost to target, policy of round 3 over the one by hand: interval below 1"] = {
+        "figure": last, "bar": 1, "holds": last[2] < 1,
+    }  # fmt: skip
+    for one, other in (("warm", "shuffled"), ("round_1", "cold"), ("round_2", "round_1"), ("round_3", "round_2")):
+        bars[f"cost to target, {one} over {other}"] = {"figure": ratio(one, other), "bar": "a figure", "holds": True}
+    bars["cost to target, both over cold"] = {"figure": ratio("both", "cold"), "bar": "a figure", "holds": True}
+    runs = {arm: [results[arm][s]["runs"][f] for s, f in pairs] for arm in ARMS}
     figures = {
-        arm: {
-            s: {
-                f: {k: results[arm][s][f][k] for k in ("start", "cost", "reached", "spent", "turns", "path")}
-                for f in UNSEEN
-            }
-            for s in seeds
-        }
-        for arm in ARMS
+        "of": len(pairs),
+        "reached": {arm: sum(run["reached"] for run in runs[arm]) for arm in ARMS},
+        "gflops": {arm: [round(run["flops"] / 10**9, 1) for run in runs[arm]] for arm in ARMS},
+        "rounds": results["both"][seeds[0]]["rounds"],
     }
-    reached = {arm: sum(results[arm][s][f]["reached"] for s, f in pairs) for arm in ARMS}
-    return {"figures": {"reached": reached, "of": len(pairs), **figures}, "bars": bars}
+    return {"figures": figures, "bars": bars}
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2], "turns": 60, "flops": 8 * 10**10, "target": 0.6, "truth": 1000,
-    "seed_parts": 200, "seed_share": 0.38, "version": 2, "operators": OPERATORS, "proposers": ["bandit"],
-    "build": {"problems": 120, "samples": 2, "steps": 120, "tokens_per_step": 512, "learning_rate": "0.005",
-              "gold_share": 60},
+    "seeds": [0, 1, 2], "flops": 2 * 10**10, "truth": 300, "version": 3,
+    "learning": small.LEARNING, "showing": small.SHOWING,
+    "meta_turns": 3, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 2},
+    "meta_plan": {"max_items": 160, "minimum_gain_points": 25, "first_epoch_slots": 4},
 }  # fmt: skip
-QUICK: dict[str, Any] = {**FULL, "seeds": [0], "turns": 2, "truth": 100}
+QUICK: dict[str, Any] = {
+    **FULL, "seeds": [0], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "showing": small.SHOWING[:2],
+    "meta_turns": 1, "meta": {"dev": {"problems": 10}, "probes": {"every_turns": 0}, "proposals_per_turn": 1},
+    "meta_plan": {"max_items": 64, "minimum_gain_points": 50, "first_epoch_slots": 2},
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(bench_main("recursion", ARMS, run_unit, summarise, full=FULL, quick=QUICK))

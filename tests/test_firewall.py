@@ -23,12 +23,12 @@ JUDGES_WORDS = re.compile(r"\b(gate|sealed|evidence|secret|judge)\b")
 # Who may read a reference answer, and why.
 READERS = {
     "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`filter` is cycle)",
+    "src/evolvent/trial.py": "labelled base data of its tiny seeds, as its docstring declares",
     "examples/06_planted_violation.py": "trains its two seeds, one of them on spoiled answers",
     "scripts/train_seed.py": "trains the seed, the only labels that there ever are",
     "scripts/train_python_seed.py": "the same for `python_fix`",
     "benchmarks/curation.py": "the declared oracle of its second check, never of the filter",
     "benchmarks/length.py": "labelled base data and the declared oracle arm",
-    "benchmarks/strings_runs.py": "labelled base data of its tiny seeds",
     "benchmarks/hostile/battery_verifiers.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/hostile/honest.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/hostile/sql.py": "right answers, to be spoiled or not to be turned away",

@@ -14,8 +14,6 @@ from evolvent.plan import ChangePlan
 from evolvent.state import State
 from evolvent.types import dec
 
-BLOCK_ITEMS = 96  # drawn at a time: few enough to stop early, enough to fill both workers' batches
-
 
 def promotion_question(state: State, plan: ChangePlan, version: str, max_new_tokens: int) -> Question:
     """May `version` replace the champion? Takes the next slot and its share of both error budgets.
@@ -40,7 +38,7 @@ def promotion_question(state: State, plan: ChangePlan, version: str, max_new_tok
         alpha_sup=alpha_sup,
         alpha_ni=alpha_ni,
         max_items=plan.max_items,
-        block_items=BLOCK_ITEMS,
+        block_items=plan.block_items,
         discordance=plan.discordance,
         mei_points=plan.minimum_gain_points,
         max_new_tokens=max_new_tokens,
@@ -62,7 +60,7 @@ def standing_question(state: State, plan: ChangePlan, max_new_tokens: int) -> tu
         protected=protected(plan),
         alpha=dec(float(plan.alpha_standing) * float(spend_epochs(number, plan.first_epoch_slots)), 6),
         max_items=plan.max_items,
-        block_items=BLOCK_ITEMS,
+        block_items=plan.block_items,
         max_new_tokens=max_new_tokens,
     )
     return question, reference

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,26 @@ def find_tasks_in(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def load_operators(names: list[str]) -> dict[str, Operator]:
+def load_operators(names: list[str], priors: Mapping[str, int] | None = None) -> dict[str, Operator]:
     """The operators of a change plan and the probes, by registered name or ``module:function``.
 
+    Args:
+        names: of the change plan.
+        priors: gain expected before any evidence, points, where it is not the one that the operator declares.
+
     Raises:
-        UsageError: a name is not registered, or its module does not load.
+        UsageError: a name is not registered, or its module does not load; a prior is of none of them.
     """
+    priors = priors or {}
+    if strangers := sorted(priors.keys() - set(names)):
+        raise UsageError(f"{CONFIG_NAME}: priors: not in plan.operators: {', '.join(strangers)}")
     wanted = dict.fromkeys([*names, "null", "planted_regression"])
-    return {
+    made = {
         name: (registry.resolve(name) if ":" in name else registry.load(registry.OPERATORS, name))() for name in wanted
+    }
+    return made | {
+        name: replace(made[name], spec=replace(made[name].spec, prior_points=float(points)))
+        for name, points in priors.items()
     }
 
 

@@ -60,6 +60,9 @@ class ChangePlan(_Strict):
         default=8, ge=1, le=99, description="smaller gains are not worth a promotion: futility"
     )
     max_items: int = Field(default=4000, ge=64, description="problems that one verdict may cost")
+    block_items: int = Field(
+        default=96, ge=8, description="problems drawn at a time: fewer stop earlier, more fill the workers' batches"
+    )
     discordance: str = Field(default="0.15", description="planned share of problems on which two versions differ")
     jump_points: int = Field(
         default=0, ge=0, le=100, description="larger gains over the seed, on any skill, wait for a person; 0 for none"
@@ -234,6 +237,10 @@ class Settings(_Strict):
     threads: int = Field(default=1, ge=1, le=256, description="per worker; part of what makes a run repeat exactly")
     proposers: list[str] = Field(
         default=["bandit"], min_length=1, description="who thinks of changes; several compete for the turn's places"
+    )
+    priors: dict[str, int] = Field(
+        default={},
+        description="gain expected of a kind of change before there is evidence, points; else as the operator declares",
     )
     endpoint: EndpointSettings = EndpointSettings()
     judge: JudgeSettings = JudgeSettings()

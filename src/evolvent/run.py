@@ -200,7 +200,7 @@ class Run:
         check_skills(settings, task.skills)
         check_scaffold(settings.scaffold)
         watched = tuple(skill for skill in task.skills if skill in settings.plan.protected)
-        operators = load_operators(settings.plan.operators)
+        operators = load_operators(settings.plan.operators, settings.priors)
         if not (self.folder / LEDGER).is_file():
             check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
         ledger = self.ledger(create=True)

@@ -107,7 +107,7 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     task = tasks.load(settings.task)
     for skill in settings.plan.protected:
         report.add(skill, lambda skill=skill: _skill(task, skill))
-    report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators)))
+    report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators, settings.priors)))
     report.add("proposers", lambda: ", ".join(load_proposers(settings).proposers))
     report.add("model", lambda: _model(settings, task, folder))
     if settings.judge.url:

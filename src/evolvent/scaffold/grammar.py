@@ -8,7 +8,8 @@ attempts into another; the first attempt of the last pool is the answer::
 
 Programs written by hand have names, ``{"kind": "vote", "answers": 12}``; `steps_of` writes them out, and nothing else
 runs them. Every field has finitely many values, each step names the tool that it uses, and no step asks the model an
-unknown number of times: `answers` reads the bound off the text, and `check` holds it under `MOST_ANSWERS`.
+unknown number of times: `answers` reads the bound off the text, and `check` holds it under `MOST_ANSWERS`. One kind has
+no steps: ``{"kind": "policy", ...}`` answers every prompt with the policy that it states, and asks no model.
 
 Not here: running (`programs.py`), changing (`edits.py`).
 """
@@ -18,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from evolvent import policy
 
 TEMPERATURE = 0.6
 TOOLS = ("feedback", "advance", "revise")  # methods of a task that run an answer; all see a prompt and an output only
@@ -77,6 +80,7 @@ WRITTEN: Mapping[str, Callable[[int], list[Step]]] = {
     "consistent": lambda answers: [_sample(answers), {"do": "check", "by": "feedback"}, {"do": "vote", "by": "text"}],
 }
 KINDS = tuple(WRITTEN)
+POLICY = "policy"
 
 
 def _sample(n: int, temperature: str = "0.6") -> Step:
@@ -88,10 +92,17 @@ def _retry(by: str, times: int) -> Step:
 
 
 def steps_of(scaffold: Scaffold) -> list[Step]:
-    """The steps of a scaffold that `check` accepts."""
+    """The steps of a scaffold that `check` accepts; a policy has none."""
+    if scaffold["kind"] == POLICY:
+        return []
     if scaffold["kind"] == "steps":
         return scaffold["steps"]
     return WRITTEN[scaffold["kind"]](scaffold.get("answers", 1))
+
+
+def stated(scaffold: Scaffold) -> dict[str, Any]:
+    """The policy that a scaffold of that kind states."""
+    return {name: value for name, value in scaffold.items() if name != "kind"}
 
 
 def asks(step: Step) -> int:
@@ -113,15 +124,18 @@ def check(scaffold: Scaffold) -> None:
     """Raise on a scaffold that is not one of ours.
 
     Raises:
-        ValueError: unknown kind, key or step; a value that its field does not have; `answers` of a written program
-            outside 2..16; a program without an attempt to work on, with too many steps, or that may ask too often.
+        ValueError: unknown kind, key or step; no policy where one is stated; a value that its field does not have;
+            `answers` of a written program outside 2..16; a program without an attempt to work on, with too many steps,
+            or that may ask too often.
     """
     kind = scaffold.get("kind")
     if kind == "steps":
         _only(scaffold, {"kind", "steps"}, "scaffold")
         check_steps(scaffold["steps"])
+    elif kind == POLICY:
+        policy.check(stated(scaffold))
     elif kind not in KINDS:
-        raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps'))}, got {kind!r}")
+        raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps', POLICY))}, got {kind!r}")
     else:
         _only(scaffold, {"kind"} if kind == "direct" else {"kind", "answers"}, "scaffold")
         if kind != "direct" and scaffold["answers"] not in _COUNTS[1:]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+from evolvent.policy import text_of
 from evolvent.scaffold import grammar
 from evolvent.types import derive_seed
 
@@ -149,6 +150,9 @@ def run(
         ValueError: not one of our programs.
     """
     grammar.check(scaffold)
+    if scaffold["kind"] == grammar.POLICY:
+        said = text_of(grammar.stated(scaffold))
+        return Answered([said] * len(prompts), 0, [[] for _ in prompts])
     tools = Tools(cache(tools.feedback), cache(tools.advance), cache(tools.revise))
     work = _Work(generate, tools, prompts, seed, explore)
     for step in grammar.steps_of(scaffold):

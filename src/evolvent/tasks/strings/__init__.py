@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from evolvent.tasks.strings import reference
 from evolvent.types import Problem, Score
 
+INVOLUTIONS = tuple(reference.INVOLUTIONS)
 ALPHABET = "abcdefghijklmnop"
 MARK = ">"
 

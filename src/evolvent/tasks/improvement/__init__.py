@@ -1,0 +1,172 @@
+"""Getting better at getting better, as a task like any other: whose policy lets a small run reach its target for less?
+
+A problem is a small task, one of a few tiny models to begin with, and a seed; an answer is a policy (`evolvent.policy`),
+and is right if a small run under that policy reaches its target within its operations. So the loop, judge and gate that
+improve a model improve the way in which they do it. What a policy cannot say it cannot change: the small run's judge,
+its change plan, its protected skill and its budget are fixed here and in `evolvent.trial`.
+
+A small run is real and costs seconds, in a process beside this one (`python -m evolvent.trial`); the same run is not
+done twice.
+
+Not here: the small run itself (`evolvent.trial`, handed in as a command because a task may not know the loop).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from evolvent import policy
+from evolvent.errors import SandboxError
+from evolvent.tasks.strings import small
+from evolvent.types import Problem, Score, canonical_json
+
+COMMAND = (sys.executable, "-m", "evolvent.trial")
+SMALL_RUN = {"flops": 5 * 10**9, "truth": 200}  # the whole of a small run; the rest is `trial.Budgets`
+_STARTS = 8  # tiny models of a small task: what is new in a problem is the seed of the run
+_SEEDS = 10**6
+_REMEMBERED = 4096
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improvement:
+    """The task.
+
+    Attributes:
+        functions: the small tasks; `small.SHOWING` is kept for showing what was learned on `small.LEARNING`.
+    """
+
+    functions: Sequence[str] = small.LEARNING
+    name: str = "improvement"
+    skills: tuple[str, ...] = ("small",)
+    attacks: tuple[str, ...] = ()
+    max_output_tokens: int = 1
+    filter: str = "verified"
+    axes: Mapping[str, tuple[str, ...]] = field(init=False)
+    _runs: _Runs = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Derive the axis; no process is started before it is needed."""
+        object.__setattr__(self, "axes", {"function": tuple(self.functions)})
+        object.__setattr__(self, "_runs", _Runs(COMMAND))
+
+    def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
+        """Small tasks and seeds, drawn evenly."""
+        if skill not in self.skills:
+            raise ValueError(f"skill: expected one of {', '.join(self.skills)}, got {skill!r}")
+        return self.challenge({}, rng, count)
+
+    def challenge(self, cell: Mapping[str, str], rng: random.Random, count: int) -> list[Problem]:
+        """Of one small task where the cell names it."""
+        return [self._make(cell.get("function") or rng.choice(list(self.functions)), rng) for _ in range(count)]
+
+    def _make(self, function: str, rng: random.Random) -> Problem:
+        start, seed = rng.randrange(_STARTS), rng.randrange(_SEEDS)
+        return Problem(
+            task=self.name,
+            skill=self.skills[0],
+            prompt=f"{function} {start} {seed}>",
+            tags={"function": function},
+            given={"function": function, "start": start, "seed": seed},
+        )
+
+    def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
+        """There is no other way to put it."""
+        raise ValueError(f"attack: this task has none, got {kind!r}")
+
+    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
+        """A small run under the policy: ``not_a_policy``, or ``not_reached``.
+
+        Raises:
+            SandboxError: the small run could not be done, which says nothing of the policy.
+        """
+        try:
+            chosen = policy.read(output)
+        except ValueError:
+            return Score(correct=False, error="not_a_policy")
+        outcome = self._runs.ask(canonical_json(problem.given), policy.text_of(chosen))
+        reached = outcome["reached"] is True
+        return Score(correct=reached, error=None if reached else "not_reached", executed=True)
+
+    def feedback(self, prompt: str, output: str) -> str | None:
+        """Whether it is a policy at all."""
+        try:
+            policy.read(output)
+        except ValueError as exc:
+            return str(exc)
+        return None
+
+    def advance(self, prompt: str, output: str) -> tuple[str, str | None]:
+        """There are no steps."""
+        return "", None
+
+    def revise(self, prompt: str, output: str) -> None:
+        """There are no tests to read."""
+
+    def inverse_prompt(self, prompt: str, output: str) -> tuple[str, str] | None:
+        """There is no way back."""
+        return None
+
+    def well_posed(self, problem: Problem) -> bool:
+        """A small task that exists, and a seed."""
+        start, seed = problem.given.get("start"), problem.given.get("seed")
+        numbers = all(type(number) is int for number in (start, seed))
+        return problem.given.get("function") in self.functions and numbers and start in range(_STARTS)
+
+
+class _Runs:
+    """One process that does small runs, one at a time; a new one if it died. It ends when its input does."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[str] | None = None
+        self._one = threading.Lock()
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._run)
+
+    def ask(self, given: str, text: str) -> Json:
+        with self._one:
+            return self._known(given, text)
+
+    def _run(self, given: str, text: str) -> Json:
+        question = {**json.loads(given), "policy": json.loads(text), "budgets": SMALL_RUN}
+        for attempt in (1, 2):
+            process = self._started()
+            answer = ""
+            with suppress(OSError):
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(json.dumps(question) + "\n")
+                process.stdin.flush()
+                answer = process.stdout.readline()
+            if answer:
+                return _outcome(answer)
+            self._process = None
+            if attempt == 2:
+                raise SandboxError(f"small run: {given}: its process ended twice ({process.wait()})")
+        raise AssertionError("the second attempt returns or raises")
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(  # its errors go where ours go
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        return self._process
+
+
+def _outcome(line: str) -> Json:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or not isinstance(said.get("reached"), bool):
+        raise SandboxError(f"small run: expected what was reached, got {line[:200]!r}")
+    return said
