@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
     "task": "sql_migration",
     "model": "sql-seed",
     "goal": {"turns": 2},
-    "plan": {"target": "multi", "protected": {"single": 8, "multi": 8}, "max_items": 3000},
+    "plan": {"target": "multi", "protected": {"single": 8, "multi": 8}, "max_items": 3000, "block_items": 64},
 }
 SECRET = bytes(range(32))
 

@@ -150,6 +150,7 @@ def rewritten(finished: Path, folder: Path, change: Callable[[str, dict[str, Any
     [
         ("1.0/slot", "question.alpha_ni", "0.04", "above what the plan allows"),
         ("1.0/slot", "question.max_items", 9000, "the plan says 3000"),
+        ("1.0/slot", "question.block_items", 8, "the plan says 64"),
         ("1.1/verdict", "verdict.decision", "accept", "the outcomes say reject"),
         ("1.0/verdict", "verdict.isolation", "reduced", "isolation"),
         ("1.0/decided", "version", "0" * 64, "not the hash of its candidate"),

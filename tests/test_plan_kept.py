@@ -29,6 +29,7 @@ CHANGES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(["standing_every", "first_epoch_slots"], st.integers(1, 10**4)),
     "minimum_gain_points": st.integers(1, 99),
     "max_items": st.integers(64, 10**5),
+    "block_items": st.integers(8, 10**3),
     **dict.fromkeys(["jump_points", "drift_percent"], st.integers(0, 100)),
 }
 

@@ -81,7 +81,7 @@ def settings(policy: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def neighbour(policy: Mapping[str, Any], name: str, move: int) -> Policy | None:
-    """The policy with one value moved by so many places; ``None`` where there is no such place."""
-    place = SPACE[name].index(policy[name]) + move
-    return {**policy, name: SPACE[name][place]} if 0 <= place < len(SPACE[name]) else None
+def neighbour(policy: Mapping[str, Any], name: str, move: int) -> Policy:
+    """The policy with one value moved by so many places in its list, whose ends meet."""
+    values = SPACE[name]
+    return {**policy, name: values[(values.index(policy[name]) + move) % len(values)]}

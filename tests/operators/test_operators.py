@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import toy_world
-from evolvent import plan, registry
+from evolvent import plan, policy, registry
 from evolvent.errors import JobFailed
 from evolvent.jobs import Job, JobContext, JobResult
 from evolvent.models.files import from_files
@@ -56,8 +56,9 @@ def bench(store: Store, tmp_path_factory: pytest.TempPathFactory) -> MakeBench:
 
     def make(name: str, params: dict[str, Any], settings: Settings = SETTINGS, **changes: Any) -> Bench:
         proposal = Proposal(turn=1, index=0, operator=name, params=params, parent="p", seed=5)
+        scaffold = {"kind": grammar.POLICY, **policy.BY_HAND} if name == "policy_edit" else {"kind": "direct"}
         whole = Bench(
-            run=run, store=store, settings=settings, proposal=proposal, model=model, scaffold={"kind": "direct"},
+            run=run, store=store, settings=settings, proposal=proposal, model=model, scaffold=scaffold,
             policy={}, gold=data, pool=(data,), allowance={},
         )  # fmt: skip
         return replace(whole, **changes)
@@ -81,7 +82,7 @@ def choices(name: str) -> list[dict[str, Any]]:
 
 def test_all_operators_are_examined() -> None:
     assert NAMES == [
-        "directive", "gold", "null", "planted_regression", "policy", "red_team", "scaffold",
+        "directive", "gold", "null", "planted_regression", "policy", "policy_edit", "red_team", "scaffold",
         "scaffold_edit", "self_labels", "testing",
     ]  # fmt: skip
 
@@ -208,3 +209,12 @@ def test_labels_are_paid_for_when_learning_from_them_fails(bench: MakeBench) -> 
     with pytest.raises(JobFailed) as failed:
         operator("self_labels").build(replace(whole, run=run))
     assert (failed.value.flops, failed.value.tokens) == (labels["flops"] + 60, labels["tokens"] + 7)
+
+
+def test_a_policy_is_edited_in_one_value_and_a_program_is_none(bench: MakeBench) -> None:
+    parent = bench("policy_edit", {"move": -1, "setting": "steps"})
+    built = operator("policy_edit").build(parent)
+    assert grammar.stated(built.scaffold) == {**policy.BY_HAND, "steps": 60}
+    assert built.model == parent.model
+    with pytest.raises(JobFailed, match="states a policy"):
+        operator("policy_edit").build(replace(parent, scaffold={"kind": "direct"}))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent.policy import BY_HAND, text_of
 from evolvent.scaffold.grammar import TEMPERATURE
 from evolvent.scaffold.programs import Tools, run
 
@@ -220,3 +221,10 @@ def test_repair_begins_with_the_attempt_that_fails_least() -> None:
     model = Model([["1", "4", "x"]], [["1"]])
     assert run(program, model, TESTED, ["5"], 1).outputs == ["5"]
     assert model.calls[1][0] == ("5+4",)
+
+
+def test_a_policy_answers_with_itself_and_asks_no_model() -> None:
+    scaffold = {"kind": "policy", **BY_HAND}
+    said = run(scaffold, Model(), TOOLS, ["a>", "b>"], 0)
+    assert said.outputs == [text_of(BY_HAND)] * 2
+    assert (said.tokens, said.steps) == (0, [[], []])

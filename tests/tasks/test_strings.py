@@ -62,7 +62,7 @@ def test_feedback_sees_length_and_letters_only() -> None:
 
 
 def test_wrong_settings_and_skills_are_named() -> None:
-    with pytest.raises(ValueError, match="expected one of reverse, copy"):
+    with pytest.raises(ValueError, match="expected one of copy, reverse"):
         Strings(function="shuffle")
     with pytest.raises(ValueError, match="expected one of short, long, got 'medium'"):
         Strings().generate("medium", random.Random(0), 1)

@@ -201,7 +201,7 @@ class _Walk:
         self._spend("alpha_safety", Fraction(question["alpha_ni"]), where)
         fixed = {
             "target": plan["target"],
-            "max_items": plan["max_items"],
+            **{name: plan[name] for name in ("max_items", "block_items")},
             "mei_points": plan["minimum_gain_points"],
             "beta": _BETA,
         }
@@ -327,7 +327,7 @@ class _Walk:
         expect(p["champion"] == self.champion, f"{where}: not of the champion")
         expect(p["reference"] == reference, f"{where}: held against the wrong version")
         self._check_margins(question, where)
-        for name, planned in (("max_items", plan["max_items"]), ("beta", _BETA)):
+        for name, planned in (*((name, plan[name]) for name in ("max_items", "block_items")), ("beta", _BETA)):
             expect(question[name] == planned, f"{where}: {name} is {question[name]}, expected {planned}")
         for name in ("champion", "reference"):
             expect(question[name] == self.candidates.get(p[name]), f"{where}: the question is of another {name}")

@@ -59,7 +59,7 @@ def _lines(model: type[BaseModel], given: dict[str, Any], path: str) -> Iterator
         if _nested(info):
             yield f"\n{indent}# {text}\n{indent}{name}:"
             yield from _lines(cast("type[BaseModel]", info.annotation), given.get(name, {}), f"{where}.")
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             yield f"{indent}{name}:  # {text}"
             yield from (f"{indent}  {key}: {json.dumps(item)}" for key, item in value.items())
         else:

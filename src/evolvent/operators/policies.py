@@ -32,12 +32,10 @@ class PolicyEdit:
         """No job: the version is the parent under the edited policy.
 
         Raises:
-            JobFailed: ``no_policy``: the parent states none; ``no_edit``: there is no value so far off.
+            JobFailed: ``no_policy``: the parent states none.
         """
         if bench.scaffold.get("kind") != grammar.POLICY:
             raise JobFailed("no_policy", f"expected a scaffold that states a policy, got {bench.scaffold['kind']!r}")
-        name, move = bench.proposal.params["setting"], int(bench.proposal.params["move"])
-        child = policy.neighbour(grammar.stated(bench.scaffold), name, move)
-        if child is None:
-            raise JobFailed("no_edit", f"policy.{name}: there is no value {move:+d} places from here")
+        params = bench.proposal.params
+        child = policy.neighbour(grammar.stated(bench.scaffold), params["setting"], int(params["move"]))
         return Built(model=bench.model, scaffold={"kind": grammar.POLICY, **child}, policy=bench.policy)

@@ -69,7 +69,7 @@ def _why(story: Json) -> list[tuple[str, Text]]:
         hoped = f"; {words.clean(story['predicted_gain'], 12)} points expected" if story.get("predicted_gain") else ""
         rows.append(("proposal", Text(f"{story['proposal']}: {words.clean(story['operator'], 40)}{params}{hoped}")))
         if by := words.clean(story.get("proposer", ""), 40):
-            rows.append(("proposed by", Text(": ".join(filter(None, (by, words.clean(story["why"], 200)))))))
+            rows.append(("by", Text(": ".join(filter(None, (by, words.clean(story["why"], 200)))))))
     return rows
 
 

@@ -1,9 +1,10 @@
 """Getting better at getting better, as a task like any other: whose policy lets a small run reach its target for less?
 
-A problem is a small task, one of a few tiny models to begin with, and a seed; an answer is a policy (`evolvent.policy`),
-and is right if a small run under that policy reaches its target within its operations. So the loop, judge and gate that
-improve a model improve the way in which they do it. What a policy cannot say it cannot change: the small run's judge,
-its change plan, its protected skill and its budget are fixed here and in `evolvent.trial`.
+A problem is a small task, one of a few tiny models to begin with, and a seed; an answer is a policy
+(`evolvent.policy`), and is right if a small run under that policy reaches its target within its operations. So the
+loop, judge and gate that improve a model improve the way in which they do it. What a policy cannot say it cannot
+change: the small run's judge, its change plan, its protected skill and its budget are fixed here and in
+`evolvent.trial`.
 
 A small run is real and costs seconds, in a process beside this one (`python -m evolvent.trial`); the same run is not
 done twice.
@@ -18,6 +19,7 @@ import random
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -138,35 +140,40 @@ class _Runs:
 
     def _run(self, given: str, text: str) -> Json:
         question = {**json.loads(given), "policy": json.loads(text), "budgets": SMALL_RUN}
-        for attempt in (1, 2):
-            process = self._started()
-            answer = ""
-            with suppress(OSError):
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(json.dumps(question) + "\n")
-                process.stdin.flush()
-                answer = process.stdout.readline()
-            if answer:
-                return _outcome(answer)
-            self._process = None
-            if attempt == 2:
-                raise SandboxError(f"small run: {given}: its process ended twice ({process.wait()})")
-        raise AssertionError("the second attempt returns or raises")
+        answer = self._asked(question) or self._asked(question)
+        try:
+            said = json.loads(answer)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict) or not isinstance(said.get("reached"), bool):
+            self._end()  # whatever else it would say
+            raise SandboxError(f"small run: {given}: expected what was reached, got {answer[:200]!r}")
+        return said
 
-    def _started(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
+    def _asked(self, question: Json) -> str:
+        """The answering line, or ``""`` if the process ended before it."""
+        if self._process is None:
             self._process = subprocess.Popen(  # its errors go where ours go
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
-        return self._process
+            self._finish = weakref.finalize(self, _ended, self._process)
+        process, answer = self._process, ""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(OSError):
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        if not answer:
+            self._end()
+        return answer
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._finish()
+        self._process = None
 
 
-def _outcome(line: str) -> Json:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        said = None
-    if not isinstance(said, dict) or not isinstance(said.get("reached"), bool):
-        raise SandboxError(f"small run: expected what was reached, got {line[:200]!r}")
-    return said
+def _ended(process: subprocess.Popen[str]) -> None:
+    with suppress(OSError):
+        process.__exit__(None, None, None)  # closes its pipes, which ends it, and waits
