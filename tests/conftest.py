@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import toy_world
+
+settings.register_profile("evolvent", deadline=None)  # on a busy machine time says nothing of the code
+settings.load_profile("evolvent")
 
 
 @pytest.fixture(scope="session")
