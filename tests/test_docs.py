@@ -18,7 +18,10 @@ from evolvent.cli.app import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 COVERAGE, EVENTS = ROOT / "docs" / "coverage.md", ROOT / "docs" / "concepts" / "events.md"
-GROUPED = ("memory show", "memory search", "memory export", "memory forget", "judge serve", "judge key")
+GROUPED = (
+    *("memory show", "memory search", "memory export", "memory forget", "judge serve", "judge key"),
+    *("recipes list", "recipes show", "recipes run"),
+)
 STATUSES = {"works", "partly", "planned"}
 EMITTERS = ("loop.py", "standing.py", "people.py", "run.py", "demo.py", "goals.py")
 
