@@ -90,7 +90,7 @@ def recipes_run(
                 for row in rows(recipe, record, figure)
             ]
         heads = ("figure", "arm", f"mean of {len(record['seeds'])} seeds", f"minus {recipe.control}, 95 % interval")
-        spent = f"{record['cpu_s']} s of processor time"
+        spent = f"{record['cpu_s']} s of processor time, and {record['start_cpu_s']} s for what the arms start from"
         show(_table(heads, cells), f"expected: {recipe.expected}", sentence(recipe, record), spent)
 
 

@@ -56,7 +56,7 @@ def read_record(path: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path}: cannot be read as the record of a recipe: {exc}") from None
-    if missing := {"recipe", "size", "seeds", "figures", "cpu_s"} - record.keys():
+    if missing := {"recipe", "size", "seeds", "settings", "figures", "cpu_s", "start_cpu_s"} - record.keys():
         raise UsageError(f"{path}: is no record of a recipe: it lacks {', '.join(sorted(missing))}")
     return record
 

@@ -9,7 +9,7 @@ Not here: what is concluded (`observed.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ def run(recipe: Recipe, folder: Path, size: str, *, seeds: Sequence[int] = (), s
 
     Returns:
         The record, as written to ``folder/<name>.<size>.json``: ``{recipe, size, seeds, settings, figures[arm][seed],
-        cpu_s, wall_s, environment}``. Seconds are sums over all units and starts, cached ones counted as they were: on
-        two cores that nobody else uses, a run takes about half of `cpu_s`.
+        cpu_s, start_cpu_s, environment}``. Seconds are processor time, of all units and of all starts, cached ones
+        counted as they were: on two cores that nobody else uses, a run takes about half of their sum.
 
     Raises:
         JobFailed: a unit failed; finished ones are kept.
@@ -97,9 +97,9 @@ def run(recipe: Recipe, folder: Path, size: str, *, seeds: Sequence[int] = (), s
         "seeds": chosen,
         "settings": own,
         "figures": figures,
-        "cpu_s": round(sum(result.cpu_ms for result in (*starts.values(), *done.values())) / 1000),
-        "wall_s": round(sum(result.seconds_ms for result in (*starts.values(), *done.values())) / 1000),
-        "environment": environment(1),
+        "cpu_s": _cpu_s(done.values()),
+        "start_cpu_s": _cpu_s(starts.values()),
+        "environment": {name: environment(1)[name] for name in ("code", "machine", "python", "torch")},
     }
     write_atomic(record_path(folder, recipe.name, size), (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
     return record
@@ -108,6 +108,10 @@ def run(recipe: Recipe, folder: Path, size: str, *, seeds: Sequence[int] = (), s
 def record_path(folder: Path, name: str, size: str) -> Path:
     """Where the record of a recipe lies."""
     return folder / f"{name}.{size}.json"
+
+
+def _cpu_s(results: Iterable[JobResult]) -> int:
+    return round(sum(result.cpu_ms for result in results) / 1000)
 
 
 def _starts(recipe: Recipe, settings: Settings, seeds: Sequence[int], engine: JobEngine) -> dict[int, JobResult]:

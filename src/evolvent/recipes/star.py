@@ -41,11 +41,11 @@ def run(unit: Unit) -> Figures:
         elif arm == "star, rationalised":
             new = truth(problems)
         else:
-            new = [Example(prompt, text) for prompt, text in kept.items() if text]
+            new = [Example(prompt, text) for prompt, text in kept.items() if text and arm != "seed data"]
         pool = [*pool, *new] if arm == "rest-em, pooled" else new
         if arm not in ("continued", "seed data"):
             model, codec = model_of(unit)  # from the start again: what one round got wrong does not stay
-        sources = [Source("gold", easy, 0.3), Source("kept", [] if arm == "seed data" else pool, 0.7)]
+        sources = [Source("gold", easy, 0.3), Source("kept", pool, 0.7)]
         training = {**settings["training"], "steps": settings["training"]["steps"] * each}
         fit(model, codec, sources, training, derive_seed(seed, "training", number))
     fresh = [p for n in LENGTHS for p in draw(n, settings["test"], "test", seed)]
@@ -85,6 +85,7 @@ RECIPE = Recipe(
         "The checker reads truth on training problems; a task without one cannot run this.",
         "A gap between pass@8 and pass@1 that closes while pass@8 stands still is sharpening, not ability.",
         "What is kept are the easier problems: fewer examples than the unfiltered arm has, more often repeated.",
+        "Who restarts each round ends with the last round's steps alone; rft and continued end with all of them.",
     ),
     run=run, start=TARGET, full=FULL,
     quick={
