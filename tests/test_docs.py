@@ -80,7 +80,8 @@ def check_command(mechanism: str, command: str, status: str) -> None:
         assert known, f"{mechanism}: no command `{command}`"
         options = {word for word in words if word.startswith("--")}
         table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-        row = next(line for line in table.splitlines() if f"`evolvent {words[0]}" in line)
+        name = next((name for name in GROUPED if command.startswith(f"evolvent {name}")), words[0])
+        row = next(line for line in table.splitlines() if f"`evolvent {name}" in line)
         assert all(f"[{option}" in row for option in options), f"{mechanism}: `{command}` has no such option"
     elif program == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -22,6 +22,7 @@ TINY_TRAINING = {"steps": 2, "tokens": 128, "rate": "0.003"}
 TINY: dict[str, dict[str, Any]] = {
     "challenger": {"updates": 1, "batch": 6, "problems": 8, "test": 2, "round": TINY_TRAINING},
     "dgm": {"worlds": 2, "tests": [60, 150], "program_tests": 15, "truth": 4},
+    "ratchet": {"edits": ["rate", "comment"], "pairs": 2, "truth": 1, "chunks": 2},
     "scaffold_ab": {"test": 20},
     "seal": {"rounds": 1, "draws": 2, "questions": 6, "dev": 2, "test": 2, "edit": {"steps": 2, "tokens": 128}},
     "seal_forgetting": {"facts": 2, "test": 2, "edit": TINY_TRAINING},

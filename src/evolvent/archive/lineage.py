@@ -21,7 +21,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["POLICIES", "Node", "Tree", "World", "chosen", "grow"]
 
@@ -158,7 +158,7 @@ def _hgm(tree: Tree[Agent], parent: Callable[[Tree[Agent]], int]) -> None:
         tree.measure(tree.thompson([(node.passed, node.trials - node.passed) for node in tree.nodes]), 1)
 
 
-POLICIES: dict[str, Callable[[Tree[Agent]], None]] = {
+POLICIES: dict[str, Callable[[Tree[Any]], None]] = {
     "best of n": _child_of(lambda tree: 0),
     "random parent": _child_of(lambda tree: tree.rng.randrange(len(tree.nodes))),
     "dgm": _child_of(_by_score),

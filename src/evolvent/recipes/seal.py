@@ -20,7 +20,7 @@ from evolvent.train.batches import Example, Source
 from evolvent.train.fit import fit
 from evolvent.types import derive_seed
 
-LENGTHS = (6, 7)
+LENGTHS, EDIT = (6, 7), {"steps": 50, "tokens": 512}
 OPTIONS = {
     "data": ("6", "7", "6 7", "6 7 8"),
     "filter": ("cycle", "none"),
@@ -73,7 +73,7 @@ def run(unit: Unit) -> Figures:
 
 FULL = {
     "seeds": [0, 1, 2, 3, 4], "version": 1, "start": SMALL, "rounds": 4, "draws": 5, "questions": 1000, "dev": 150,
-    "test": 300, "edit": {"steps": 150, "tokens": 512},
+    "test": 300, "edit": {**EDIT, "steps": 150},
 }  # fmt: skip
 RECIPE = Recipe(
     name="seal",
@@ -96,5 +96,5 @@ RECIPE = Recipe(
         "The best of many trials on dev looks better there than it is: see dev minus fresh.",
     ),
     run=run, start=TARGET, full=FULL,
-    quick={**FULL, "seeds": [0, 1, 2], "rounds": 2, "questions": 300, "dev": 60, "edit": {"steps": 50, "tokens": 512}},
+    quick={**FULL, "seeds": [0, 1, 2], "rounds": 2, "questions": 200, "dev": 60, "test": 100, "edit": EDIT},
 )  # fmt: skip

@@ -24,6 +24,7 @@ def run(unit: Unit) -> Figures:
     settings, seed, arm = unit.settings, unit.seed, unit.arm
     model, codec = model_of(unit)
     easy, pool = gold(seed, settings["start"]["each"]), list[Example]()
+    new: list[Example] = []
     rounds = 1 if arm == "rft" else settings["rounds"]
     each = settings["rounds"] // rounds  # rft asks in one round what the others ask in all
     for number in range(rounds):
