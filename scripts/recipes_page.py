@@ -32,8 +32,8 @@ every figure is what a run printed, negatives included, and each names its size:
 and small models, and shows large effects only.
 
 Every arm of a seed starts from the same model and has the same steps and tokens; the control lacks the mechanism alone;
-an oracle reads truth. Differences are paired by seed, with Student's 95 % interval over the seeds. Many figures stand
-here: of those without any effect, one in twenty shows one.
+an oracle reads truth. Differences are paired by seed, with Student's 95 % interval over the seeds; other figures are
+means. What was expected was written down before the runs recorded here, in part after smaller ones.
 """
 
 
@@ -86,11 +86,17 @@ def _section(recipe: Recipe) -> Iterator[str]:
     yield ""
     for record in records_of(recipe):
         yield f"**{sentence(recipe, record)}**\n"
-        yield f"| figure, {record['size']} | arm | mean of {len(record['seeds'])} seeds | minus {recipe.control} |"
+        seeds = " ".join(map(str, record["seeds"]))
+        yield f"| {recipe.metric}, {record['size']} | mean | seeds {seeds} | minus {recipe.control} |"
         yield "|---|---|---|---|"
-        for figure in (recipe.metric, *others(recipe, record)):
-            for row in rows(recipe, record, figure):
-                yield f"| {figure} | {row.arm} | {row.mean:.3f} | {_difference(row)} |"
+        for row in rows(recipe, record, recipe.metric):
+            by_seed = " ".join(f"{value:.3f}" for value in row.values)
+            yield f"| {row.arm} | {row.mean:.3f} | {by_seed} | {_difference(row)} |"
+        yield f"\n| mean, {record['size']} | {' | '.join(recipe.arms)} |"
+        yield "|---" * (1 + len(recipe.arms)) + "|"
+        for figure in others(recipe, record):
+            means = {row.arm: f"{row.mean:.3f}" for row in rows(recipe, record, figure)}
+            yield f"| {figure} | {' | '.join(means.get(arm, '') for arm in recipe.arms)} |"
         yield ""
     yield "Traps: " + " ".join(recipe.traps) + "\n"
 
