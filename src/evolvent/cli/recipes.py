@@ -54,7 +54,7 @@ def recipes_show(name: Name, out: Out = _OUT, as_json: AsJson = False) -> None:
     does = (inspect.getdoc(inspect.getmodule(recipe.run)) or "").strip()
     marks = {recipe.mechanism: "mechanism", recipe.control: "control", **dict.fromkeys(recipe.oracles, "oracle")}
     lines = [f"{recipe.title} ({recipe.paper})", "", does, "", f"claimed: {recipe.claim}"]
-    lines += [f"expected: {recipe.expected}", f"compared on: {recipe.metric} ({recipe.better} is better)", ""]
+    lines += [f"expected: {recipe.expected}", f"compared on: {recipe.metric}", ""]
     lines += [f"  {arm:16} {marks.get(arm, ''):10} {text}" for arm, text in recipe.arms.items()]
     lines += ["", *(f"trap: {trap}" for trap in recipe.traps), f"source: {source}", *observed]
     return show("\n".join(lines))
@@ -119,7 +119,7 @@ def _records(out: Path, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
-    fields = ("name", "title", "paper", "claim", "expected", "mechanism", "control", "metric", "better", "oracles")
+    fields = ("name", "title", "paper", "claim", "expected", "mechanism", "control", "metric", "oracles")
     return {name: getattr(recipe, name) for name in fields} | {"arms": dict(recipe.arms), "traps": recipe.traps}
 
 

@@ -10,8 +10,8 @@ Not here: running units, resuming (`running.py`); intervals (`observed.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from evolvent.store import Store
 
@@ -54,8 +54,7 @@ class Recipe:
         mechanism: the arm that has what is claimed to work.
         control: the arm that lacks it alone.
         oracles: arms that read truth.
-        metric: the figure on which the two are compared.
-        better: whether a higher or a lower metric is better.
+        metric: the figure on which the two are compared; more is better.
         traps: what makes such a figure look better than it is.
         run: figures of one unit; the same names for every arm, though an arm may add some.
         start: ``module:function`` of a job that makes what all arms of a seed start from; its parameters are
@@ -73,12 +72,11 @@ class Recipe:
     mechanism: str
     control: str
     metric: str
+    traps: tuple[str, ...]
     run: Callable[[Unit], Figures]
     full: Settings
     quick: Settings
     oracles: tuple[str, ...] = ()
-    better: Literal["higher", "lower"] = "higher"
-    traps: tuple[str, ...] = field(default=())
     start: str = ""
 
     def __post_init__(self) -> None:

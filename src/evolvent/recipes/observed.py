@@ -97,8 +97,7 @@ def sentence(recipe: Recipe, record: Mapping[str, Any]) -> str:
     seeds = f"{len(row.values)} seeds, {record['size']}"
     if row.low <= 0 <= row.high:
         return f"Not seen: {said}; {seeds}. The interval holds 0."
-    good = (row.low > 0) == (recipe.better == "higher")
-    return f"Seen: {said}; {seeds}." if good else f"The opposite was seen: {said}; {seeds}."
+    return f"Seen: {said}; {seeds}." if row.low > 0 else f"The opposite was seen: {said}; {seeds}."
 
 
 def brief(recipe: Recipe, record: Mapping[str, Any]) -> str:
