@@ -29,7 +29,7 @@ HEAD = """# Recipes
 Published ways of self-improvement, each in at most a hundred lines beside its control arm: `evolvent recipes list`,
 `show` and `run`. This page is written by `scripts/recipes_page.py` from the records in `benchmarks/records/recipes/`;
 every figure is what a run printed, negatives included, and each names its size: `quick` takes minutes, with few seeds
-and small models, and shows large effects only.
+and small models, and shows large effects only. `full` was run where the table says so, and nowhere else.
 
 Every arm of a seed starts from the same model and has the same steps and tokens; the control lacks the mechanism alone;
 an oracle reads truth. Differences are paired by seed, with Student's 95 % interval over the seeds; other figures are
@@ -71,7 +71,7 @@ def _overview(recipes: list[Recipe]) -> Iterator[str]:
             minutes = (units[size] + starts[size]) / 120
             yield (
                 f"The `{size}` runs of this table took {units[size]} s of processor time, and {starts[size]} s for the "
-                f"models that the recipes start from: {minutes:.1f} minutes on two idle cores.\n"
+                f"models that the recipes start from; on two idle cores that would be {minutes:.1f} minutes.\n"
             )
 
 
@@ -113,7 +113,7 @@ def main() -> None:
             for size in SIZES:
                 path = record_path(Path(sys.argv[1]), name, size)
                 if path.is_file():
-                    shutil.copy(path, RECORDS / path.name)
+                    shutil.copyfile(path, RECORDS / path.name)
     PAGE.write_text(page(), encoding="utf-8")
 
 
