@@ -36,9 +36,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from evolvent.disk import write_atomic
+from evolvent.judge.stats import paired_interval  # noqa: F401 - the benchmarks take it from here
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -142,17 +142,6 @@ def bench_main(
         print(f"{'holds' if bar['holds'] else 'FAILS'}  {text}: {bar['figure']} (bar {bar['bar']})")
     print(json.dumps(_finite({"bench": name, **summary}), allow_nan=False))
     return 0
-
-
-def paired_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Low, mean and high of Student's interval of the mean over seeds; of one seed, low and high are infinite."""
-    mean = float(np.mean(differences))
-    if len(differences) < 2:  # no spread is known from one
-        return -math.inf, mean, math.inf
-    half = float(
-        stats.t.ppf((1 + level) / 2, len(differences) - 1) * np.std(differences, ddof=1) / len(differences) ** 0.5
-    )
-    return mean - half, mean, mean + half
 
 
 def plot_bands(

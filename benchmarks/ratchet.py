@@ -1,8 +1,9 @@
 """Which rule for keeping edits of a training script keeps what is better, and what does it cost?
 
 A search in the manner of karpathy/autoresearch: an edit of a training script is kept if it trains a better model. The
-script (`ratchet_script/train.py`, a byte-level model of 36,000 parameters) is really edited and really run; the edits
-are frozen (`ratchet_script/catalogue.py`): meant to be good, to do nothing, to harm, and to cheat. Rules:
+script (`recipes/ratchet_script/train.py`, a byte-level model of 36,000 parameters) is really edited and really run;
+the edits are frozen (`recipes/ratchet_script/catalogue.py`): meant to be good, to do nothing, to harm, and to cheat.
+Rules:
 
 - ``ratchet``: autoresearch's. Kept if the metric that the script prints, at one pinned seed on one pinned validation
   text, is lower than the incumbent's, else reset; one run an edit;
@@ -57,9 +58,7 @@ from typing import Any
 import numpy as np
 from common import Results, Unit, bench_main, paired_interval  # the frame shared by all benchmarks
 from numpy.typing import NDArray
-from ratchet_script.catalogue import CATALOGUE, SCRIPT, Edit, apply
-from ratchet_script.outside import FAILED, Run, Workbench, bits, load, sample, texts
-from ratchet_script.rules import (
+from ratchet_rules import (
     ALPHA,
     CHUNKS,
     REPEATS,
@@ -75,6 +74,8 @@ from ratchet_script.rules import (
     simulate,
 )
 
+from evolvent.recipes.ratchet_script.catalogue import CATALOGUE, SCRIPT, Edit, apply
+from evolvent.recipes.ratchet_script.outside import FAILED, Run, Workbench, bits, load, sample, texts
 from evolvent.types import derive_seed
 
 ARMS = ("truth", "bank", "live")

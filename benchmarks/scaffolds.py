@@ -20,7 +20,6 @@ import importlib
 import random
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,13 +30,12 @@ from numpy.typing import NDArray
 
 from evolvent import tasks
 from evolvent.inputs import seed_files
-from evolvent.judge import PairedGate, Protected, Question, slot_levels
-from evolvent.judge.gate import Pair, items_used
+from evolvent.judge.rehearsal import rehearse
 from evolvent.judge.stats import clopper_pearson
 from evolvent.models.files import from_files
 from evolvent.observe.rollout import rollout
 from evolvent.scaffold import edits, grammar
-from evolvent.types import Candidate, Decision, Problem, canonical_json, derive_seed
+from evolvent.types import Decision, Problem, canonical_json, derive_seed
 
 sys.path.insert(0, str(ROOT / "tests"))
 toy_world = importlib.import_module("toy_world")
@@ -178,28 +176,11 @@ def chosen(lab: Lab, ranked: list[Steps]) -> Steps:
     return max(ranked[:FINALISTS], key=lambda steps: lab.solved(steps, *SEARCH, "further"))
 
 
-def gate_says(draw: Callable[[int], NDArray[np.int8]], slot: int, most: int, block: int) -> tuple[str, int, int]:
-    """The judge's gate on differences as it asks for them: decision, items, items that differed."""
-    sup, ni = slot_levels(alpha=0.05, slot=slot, promotions=0)
-    one, two = (Candidate(model=c * 64, scaffold={"kind": "direct"}, genome="0" * 64).plain() for c in "ab")
-    question = Question(
-        slot=slot, candidate=one, incumbent=two, anchor=two, target="target",
-        protected=(Protected(skill="target", margin_points=5, discordance="0.2"),), alpha_sup=sup, alpha_ni=ni,
-        max_items=most, block_items=block, discordance="0.2", mei_points=5,
-    )  # fmt: skip
-    pair, seen = Pair("target", "incumbent"), np.zeros(0, np.int8)
-    while True:
-        ruling = PairedGate().rule(question, {pair: seen})
-        if ruling.decision is not None:
-            return str(ruling.decision.value), items_used({pair: seen}), int((seen != 0).sum())
-        seen = np.concatenate([seen, draw(min(block, most - len(seen)))])
-
-
 def meet(lab: Lab, one: list[bool], other: list[bool]) -> dict[str, Any]:
     """Two programs on the fresh problems, in points and before the gate."""
     differences = np.array(one, np.int8) - np.array(other, np.int8)
     place = iter(range(0, len(differences) + 1, 40))
-    said = gate_says(lambda n: differences[(at := next(place)) : at + n], 1, len(differences), 40)
+    said = rehearse(lambda n: differences[(at := next(place)) : at + n], 1, len(differences), 40)
     return {"points": 100 * float(differences.mean()), "gate": said[0], "items": said[1]}
 
 
@@ -249,7 +230,7 @@ def null_unit(unit: Unit) -> dict[str, Any]:
             return np.array(one, np.int8) - np.array(other, np.int8)
 
         slot = unit.seed * settings["pairs"] + number + 1
-        rows.append(gate_says(draw, slot, settings["most"], settings["block"]))
+        rows.append(rehearse(draw, slot, settings["most"], settings["block"]))
     return {"rows": rows}
 
 

@@ -51,6 +51,9 @@ OPTIONS = {
     "pick": ["--by", "--dir", "--json", "--none", "--note", "ids"],
     "promote": ["--by", "--dir", "--force", "--json", "--reason", "version"],
     "rebuild": ["--dir", "--json", "--line", "version"],
+    "recipes list": ["--json", "--out"],
+    "recipes run": ["--all", "--json", "--out", "--quick", "--seed", "name"],
+    "recipes show": ["--json", "--out", "name"],
     "report": ["--dir", "--json", "--out", "--problems", "--sealed"],
     "rollback": ["--by", "--dir", "--json", "--reason", "to"],
     "run": ["--dir", "--json", "--memory", "--turns"],
@@ -121,7 +124,7 @@ def test_commands_and_options_are_these() -> None:
 
     root: Any = typer.main.get_command(app)
     commands = {name: command for name, command in root.commands.items() if not hasattr(command, "commands")}
-    for group in ("memory", "judge"):
+    for group in ("memory", "judge", "recipes"):
         commands |= {f"{group} {name}": command for name, command in root.commands[group].commands.items()}
     found = {
         name: sorted(parameter.opts[0] for parameter in command.params if parameter.name != "help")

@@ -18,7 +18,10 @@ from evolvent.cli.app import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 COVERAGE, EVENTS = ROOT / "docs" / "coverage.md", ROOT / "docs" / "concepts" / "events.md"
-GROUPED = ("memory show", "memory search", "memory export", "memory forget", "judge serve", "judge key")
+GROUPED = (
+    *("memory show", "memory search", "memory export", "memory forget", "judge serve", "judge key"),
+    *("recipes list", "recipes show", "recipes run"),
+)
 STATUSES = {"works", "partly", "planned"}
 EMITTERS = ("loop.py", "standing.py", "people.py", "run.py", "demo.py", "goals.py")
 
@@ -77,7 +80,8 @@ def check_command(mechanism: str, command: str, status: str) -> None:
         assert known, f"{mechanism}: no command `{command}`"
         options = {word for word in words if word.startswith("--")}
         table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-        row = next(line for line in table.splitlines() if f"`evolvent {words[0]}" in line)
+        name = next((name for name in GROUPED if command.startswith(f"evolvent {name}")), words[0])
+        row = next(line for line in table.splitlines() if f"`evolvent {name}" in line)
         assert all(f"[{option}" in row for option in options), f"{mechanism}: `{command}` has no such option"
     elif program == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

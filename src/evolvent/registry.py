@@ -20,6 +20,7 @@ from evolvent.errors import UsageError
 TASKS = "evolvent.tasks"
 OPERATORS = "evolvent.operators"
 PROPOSERS = "evolvent.proposers"
+RECIPES = "evolvent.recipes"
 
 
 def names(group: str) -> list[str]:

@@ -27,12 +27,12 @@ def ratchet() -> Any:
 
 @pytest.fixture(scope="module")
 def rules(ratchet: Any) -> Any:
-    return importlib.import_module("ratchet_script.rules")
+    return importlib.import_module("ratchet_rules")
 
 
 @pytest.fixture(scope="module")
 def outside(ratchet: Any) -> Any:
-    return importlib.import_module("ratchet_script.outside")
+    return importlib.import_module("evolvent.recipes.ratchet_script.outside")
 
 
 @pytest.fixture(scope="module")

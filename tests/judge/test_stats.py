@@ -157,6 +157,19 @@ def test_newcombe_holds_the_estimate_and_turns_with_the_sides(counts: list[int])
     np.testing.assert_allclose(swapped, (-high, -low), atol=1e-9)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.sampled_from([0.8, 0.9, 0.95]))
+def test_paired_interval_is_students(values: list[float], level: float) -> None:
+    low, mean, high = stats.paired_interval(values, level)
+    assert mean == pytest.approx(np.mean(values))
+    error = np.std(values, ddof=1) / len(values) ** 0.5
+    expected = reference.t.ppf((1 + level) / 2, len(values) - 1) * error
+    assert (mean - low, high - mean) == (pytest.approx(expected, abs=1e-12), pytest.approx(expected, abs=1e-12))
+
+
+def test_one_difference_has_no_interval() -> None:
+    assert stats.paired_interval([0.3]) == (-np.inf, 0.3, np.inf)
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="differences"):
         stats.superiority_path([0, 2])

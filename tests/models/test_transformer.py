@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.cache_utils import DynamicCache
 
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM, fresh
 
 
 def tiny(**changes: Any) -> EvolventForCausalLM:
@@ -127,3 +127,12 @@ def test_generate_of_the_ecosystem_works() -> None:
 def test_wrong_configurations_are_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{'positions' if field == 'positions' else 'hidden_size'}: expected"):
         EvolventConfig(**{"hidden_size": 16, field: value})
+
+
+def test_fresh_weights_are_the_seeds_and_leave_the_global_generator_alone() -> None:
+    config = EvolventConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    state = torch.get_rng_state()
+    one, same, other = (fresh(config, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)

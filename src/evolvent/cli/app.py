@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, again, begin, checks, judging, reading, remembering, saying, serving
+from evolvent.cli import acting, again, begin, checks, judging, reading, recipes, remembering, saying, serving
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -64,6 +64,12 @@ def _app() -> typer.Typer:
     judge.command("serve")(judging.serve)
     judge.command("key")(judging.key)
     root.add_typer(judge, name="judge")
+    cooking = typer.Typer(no_args_is_help=True, help="Published ways of self-improvement, with controls.", **plain)
+    cooking.callback()(_recipes)
+    cooking.command("list")(recipes.recipes_list)
+    cooking.command("show")(recipes.recipes_show)
+    cooking.command("run")(recipes.recipes_run)
+    root.add_typer(cooking, name="recipes")
     return root
 
 
@@ -92,6 +98,10 @@ def _judge() -> None:
     """A judge on another host."""
 
 
+def _recipes() -> None:
+    """Published ways of self-improvement, each beside its control."""
+
+
 app = _app()
 
 
@@ -110,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, Stop, typer.Abort):
-        again = "demo" if next((word for word in given if not word.startswith("-")), "") == "demo" else "run"
+        first = next((word for word in given if not word.startswith("-")), "")
+        again = {"demo": "demo", "recipes": "recipes run"}.get(first, "run")
         _fail(f"stopped; resume with `evolvent {again}`", "Stopped", _INTERRUPTED, as_json, prefix="")
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as `head` does; Python would complain at its end

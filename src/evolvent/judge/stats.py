@@ -32,6 +32,7 @@ __all__ = [
     "newcombe_paired",
     "non_inferiority_path",
     "non_inferiority_stakes",
+    "paired_interval",
     "smallest_effect",
     "spend_epochs",
     "spend_javanmard",
@@ -219,6 +220,20 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, confidence: float =
     low = np.where(x > 0, special.betaincinv(np.maximum(x, 1e-300), n - x + 1, tail), 0.0)
     high = np.where(x < n, special.betaincinv(x + 1, np.maximum(n - x, 1e-300), 1 - tail), 1.0)
     return low, high
+
+
+def paired_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Low, mean and high of Student's interval of the mean over seeds; of one seed, low and high are infinite.
+
+    For comparisons of a fixed number of seeds, one difference each; no decision of the judge reads it.
+    """
+    values = np.asarray(differences, float)
+    mean = float(values.mean())
+    if len(values) < 2:  # no spread is known from one
+        return -np.inf, mean, np.inf
+    quantile = special.stdtrit(len(values) - 1, (1 + level) / 2)
+    half = float(quantile * values.std(ddof=1) / len(values) ** 0.5)
+    return mean - half, mean, mean + half
 
 
 def newcombe_paired(

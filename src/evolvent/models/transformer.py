@@ -252,6 +252,13 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)  # type: ignore[arg-type]
 
 
+def fresh(config: EvolventConfig, seed: int) -> EvolventForCausalLM:
+    """A model with weights drawn from a seed; the global generator is as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed % 2**63)
+        return EvolventForCausalLM(config)
+
+
 def _causal_mask(attention_mask: Tensor | None, B: int, T: int, past: int, device: torch.device) -> Tensor | None:
     """``(B, 1, T, S)``, True where attention is allowed; ``None`` when plain causal attention is right."""
     S = past + T

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from evolvent.judge import PairedGate, Protected, Question, slot_levels
 from evolvent.judge.gate import Pair
 from evolvent.judge.stats import spend_epochs
+from evolvent.recipes.ratchet_script.catalogue import CATALOGUE, Edit
 from evolvent.types import Candidate, Decision, derive_seed
-from ratchet_script.catalogue import CATALOGUE, Edit
 
 RULES = ("ratchet", "floor", "ten seeds", "best of all", "random", "gate")
 STREAMS = ("all", "without cheats")
