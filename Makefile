@@ -23,7 +23,7 @@ test: install ## install, format, lint, types, tests; what CI calls
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 slow: install ## simulations and kill points; GPU tests skip themselves where there is none
 	$(BIN)/python -m pytest -q -m "slow or gpu"
