@@ -37,6 +37,7 @@ OPTIONS = {
     "diagnose": ["--dir", "--json"],
     "diff": ["--dir", "--json", "a", "b"],
     "doctor": ["--dir", "--json"],
+    "goal": ["--dir", "--json"],
     "init": ["--dir", "--json", "target"],
     "judge key": ["--json", "out"],
     "judge serve": [
