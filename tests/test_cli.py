@@ -397,7 +397,7 @@ def test_check_finds_a_task_in_the_runs_own_folder(evolvent: Any, toy_seed: Path
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     rows = evolvent("check", "-C", tmp_path, "--json").json["checks"]
     assert {row["check"]: row["ok"] for row in rows if row["check"] != "gate"} == dict.fromkeys(
-        ("settings", "short", "long", "operators", "proposers", "model"), True
+        ("settings", "short", "long", "goal", "operators", "proposers", "model"), True
     )
 
 
