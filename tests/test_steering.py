@@ -1,0 +1,391 @@
+"""The goal steers a real loop: what a turn works on, what is charged, when it ends; and a killed run does the same.
+
+Ledger, state, store, budgets, loop and diagnosis are real. Jobs, dev problems and judge are stand-ins that answer at
+once (`test_resume.py`): a version is a number of skills that it has learned, and fails the kinds that it has not.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolvent import plan, steering
+from evolvent.audit import Findings
+from evolvent.audit.pursued import Pursued
+from evolvent.budget import Stopwatch
+from evolvent.errors import BudgetSpent, UsageError
+from evolvent.jobs import Job, JobResult
+from evolvent.ledger import Ledger
+from evolvent.loop import Loop
+from evolvent.memory.effects import Foreseen
+from evolvent.named import check_goal
+from evolvent.operators.base import Bench, Built
+from evolvent.propose.base import Idea, OperatorSpec, Situation
+from evolvent.state import State
+from evolvent.store import Store
+from evolvent.tasks.strings import Strings
+from evolvent.types import Candidate, Decision, Event, Genome, Trace, Verdict
+from test_resume import Judge, Killed, kinds
+
+KINDS = ("a", "b", "c", "d")
+FLOPS = 100
+COST = FLOPS + 2  # of a proposal: its build, and a screen on two skills
+
+
+class Dev:
+    """Ten problems of each kind and skill; a version solves the kinds that it has learned, and all easy ones.
+
+    Args:
+        store: holds versions and traces.
+        halves: twice as many, in two halves.
+    """
+
+    def __init__(self, store: Store, halves: bool = False) -> None:
+        self.store, self.halves = store, halves
+
+    def run(self, candidate: Any, asked_of: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        learned = json.loads(self.store.read_tree(candidate["model"])["weights"])
+        names, counts = {}, {}
+        for skill in ("easy", "hard"):
+            tags = [{"kind": kind} for kind in KINDS]
+            tags = [{**tag, "half": half} for tag in tags for half in "01"] if self.halves else tags
+            rows = [
+                Trace(problem=str(i), skill=skill, tags=tag, output="", error="wrong",
+                      correct=skill == "easy" or tag["kind"] in learned).plain()
+                for tag in tags for i in range(10)
+            ]  # fmt: skip
+            names[skill] = self.store.put_json(rows)
+            counts[skill] = {"n": len(rows), "correct": sum(row["correct"] for row in rows), "flops": 1, "tokens": 1}
+        return names, counts
+
+    def compare(self, mine: Any, theirs: Any) -> dict[str, dict[str, int]]:
+        return {skill: {"n": 40, "wins": 3, "losses": 0} for skill in mine}
+
+
+class Engine:
+    """Does the one job at once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def run(self, job: Job, timeout_s: float | None = None) -> JobResult:
+        learned = json.loads(self.store.read_tree(job.inputs["model"])["weights"])
+        weights = json.dumps(sorted({*learned, job.params["kind"]})).encode()
+        model = self.store.put_tree({"weights": weights}, "model", {"parameters": 10})
+        return JobResult(outputs={"model": model}, seconds_ms=0, cpu_ms=0, cached=False)
+
+
+class Learn:
+    """Learns one kind of problem: the one that its parameters name."""
+
+    spec = OperatorSpec(name="learn", summary="learns", space={"kind": ("", *KINDS)})
+
+    def build(self, bench: Bench) -> Built:
+        job = Job(function="toy:learn", inputs={"model": bench.model}, params={"kind": bench.proposal.params["kind"]})
+        model = bench.run(job).outputs["model"]
+        return Built(model=model, scaffold={"kind": "direct"}, policy={}, flops=FLOPS, tokens=1)
+
+
+class Answering:
+    """Proposes to learn the kind that the first weakness names, if it names one."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def propose(
+        self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
+    ) -> list[Idea]:
+        worst = situation.worst
+        if worst is None:
+            return []
+        self.asked.append(worst.slice.get("kind", ""))
+        params = {"kind": worst.slice.get("kind", "")}
+        return [Idea(operator="learn", params=params, diagnosis=worst, foreseen=Foreseen(points=1.0, deviation=5.0))]
+
+
+class Picky(Judge):
+    """Accepts versions that have learned one of these kinds beyond what the champion has."""
+
+    def __init__(self, store: Store, useful: str) -> None:
+        super().__init__(alarm=False)
+        self.store, self.useful = store, useful
+
+    def decide(self, question: Any) -> Verdict:
+        mine, theirs = (
+            set(json.loads(self.store.read_tree(side["model"])["weights"]))
+            for side in (question.candidate, question.incumbent)
+        )
+        good = bool((mine - theirs) & set(self.useful))
+        return Verdict(
+            slot=question.slot, candidate=Candidate(**question.candidate).hash, evidence="e", isolation="kernel",
+            decision=Decision.ACCEPT if good else Decision.REJECT, reason="superior" if good else "futile",
+        )  # fmt: skip
+
+
+class Session:
+    """Start or resume a run in a folder, and work as `Run.go` does; killed after so many new events if asked."""
+
+    def __init__(
+        self, folder: Path, goal: dict[str, Any], *, useful: str = "", kill_at: int = 0, turns: int | None = None,
+        budget: dict[str, Any] | None = None, lap_s: float = 0.0, halves: bool = False,
+    ) -> None:  # fmt: skip
+        self.settings = plan.parse(
+            {
+                "task": "strings", "model": "none", "goal": goal, "probes": {"every_turns": 0}, "budget": budget or {},
+                "proposals_per_turn": 1,
+                "plan": {"operators": ["learn"], "target": "hard", "protected": {"easy": 5, "hard": 5}},
+            },
+            "test",
+        )  # fmt: skip
+        store, self.proposer, self.state = Store(folder / "store"), Answering(), State()
+        new, now = 0, [0.0]
+
+        def watch(event: Event) -> None:
+            nonlocal new
+            new += 1
+            now[0] += lap_s
+            if new == kill_at:
+                raise Killed
+
+        with Ledger.open(folder / "ledger.sqlite", "run", create=True) as ledger:
+            ledger.acquire()
+            for event in ledger.events():
+                self.state.apply(event)
+            self.loop = Loop(
+                ledger=ledger, store=store, engine=Engine(store), judge=Picky(store, useful),  # type: ignore[arg-type]
+                settings=self.settings, operators={"learn": Learn()}, proposer=self.proposer, state=self.state,
+                gold="", dev=Dev(store, halves), max_new_tokens=5, on_event=watch,  # type: ignore[arg-type]
+                stopwatch=Stopwatch(lambda: now[0]),
+            )  # fmt: skip
+            self._begin(store)
+            try:
+                self._work(turns)
+            finally:
+                self.events = list(ledger.events())
+
+    def _begin(self, store: Store) -> None:
+        def seed() -> dict[str, Any]:
+            model = store.put_tree({"weights": b"[]"}, "model", {"parameters": 10})
+            genome = store.put_json(Genome(architecture={"base": model}).plain())
+            candidate = Candidate(model=model, scaffold={"kind": "direct"}, genome=genome)
+            return {"version": candidate.hash, "candidate": candidate.plain(), "policy": {}, "parameters": 10}
+
+        config = self.settings.recorded()
+        goal = steering.goal_of(self.settings).plain()
+        self.loop.once("run.started", "run", lambda: {"config": config, "task": "strings", "goal": goal})
+        self.loop.once("seed.imported", "seed", seed)
+
+    def _work(self, turns: int | None) -> None:
+        try:
+            while not (steering.concluded(self.loop) if turns is None else self.state.turn >= turns):
+                self.loop.turn()
+        except BudgetSpent as spent:
+            steering.out_of_budget(self.loop, spent)
+
+    def of(self, *wanted: str) -> list[dict[str, Any]]:
+        return [event.payload for event in self.events if event.kind in wanted]
+
+    @property
+    def faults(self) -> list[str]:
+        """What the audit's part about goals says of the ledger."""
+        findings = Findings()
+        pursued = Pursued(findings)
+        for event in self.events:
+            pursued.take(event)
+        return findings.wrong
+
+
+# -- subgoals steer ----------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_answers_its_subgoal_and_the_goal_is_reached(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 80, "turns": 40}, useful="abcd")
+    assert run.faults == []
+    assert [row["subgoal"][-1] for row in run.of("planned")] == run.proposer.asked
+    assert run.proposer.asked == list(KINDS), "what was learned is not asked again"
+    (end,) = run.of("goal.reached")
+    assert "hard" in end["reason"]
+    assert end["champion"] == run.state.champion == run.of("goal.measured")[-1]["champion"]
+    assert run.state.turn < 40
+    assert {row["reason"] for row in run.of("goal.closed")} == {"failure rate halved on dev"}
+    assert run.state.ended["goal.closed"] >= 3
+    assert run.state.outcome["kind"] == "goal.reached"
+
+
+def test_a_subgoal_without_use_is_charged_given_up_and_left_to_rest(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 60}, turns=34)
+    assert run.faults == []
+    given_up = run.of("goal.abandoned")
+    assert len(given_up) >= 2
+    for row in given_up:
+        assert row["reason"] == "its budget is spent without a promotion: 8 of 8 turns"
+        assert row["spent"]["flops"] == 8 * COST
+    turns = [row["turn"] for row in run.of("goal.opened") if row["id"] == given_up[0]["id"]]
+    assert all(later - given_up[0]["turn"] >= 8 for later in turns[1:]), "it rests"
+    assert {row["subgoal"] for row in run.of("planned")} == {f"hard,kind={kind}" for kind in KINDS}, "all have turns"
+    assert run.state.past[0]["id"] == given_up[0]["id"]
+
+
+def test_a_promotion_is_credited_to_the_subgoal_that_it_answers(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 40}, useful="a", turns=6)
+    closed = next(row for row in run.of("goal.closed") if row["id"] == "hard,kind=a")
+    assert (closed["promotions"], closed["spent"]) == (1, {"turns": 0, "flops": 0})
+    assert closed["total"] == {"turns": 1, "flops": COST}
+    plans = run.of("goal.planned")
+    assert any("the champion changed" in row["reason"] for row in plans)
+    assert run.faults == []
+
+
+def test_a_narrowed_goal_has_subgoals_of_its_own_problems_only(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 80, "slice": {"half": 1}, "turns": 30}, useful="abcd", halves=True)
+    assert run.of("diagnosed")[0]["goal"] == {"n": 40, "correct": 0}
+    assert {row["slice"]["half"] for row in run.of("goal.opened")} == {"1"}
+    assert {row["n"] for row in run.of("goal.opened")} == {10}
+    assert "% of hard,half=1" in run.of("goal.reached")[0]["reason"]
+    assert run.faults == []
+
+
+def test_a_builds_operations_are_those_that_its_subgoal_has_left(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 40}, budget={"flops": 5000}, turns=2)
+    budgets = run.of("goal.planned")[0]["subgoals"]
+    first = run.of("planned")[0]
+    assert first["allowance"]["flops"] == budgets[first["subgoal"]]["budget"]["flops"] < 5000
+    assert sum(row["budget"]["flops"] for row in budgets.values()) <= 5000
+
+
+# -- how it ends -------------------------------------------------------------------------------------------------------
+
+
+def test_the_horizon_ends_it_by_turns(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 3})
+    (end,) = run.of("goal.given_up")
+    assert (end["what"], end["turn"], run.state.turn) == ("turns", 3, 3)
+    assert "3 turns done" in end["reason"]
+    assert run.faults == []
+    again = Session(tmp_path, {"rate": 99, "turns": 3})
+    assert again.events == run.events, "it goes no further, however often it is started"
+    on = Session(tmp_path, {"rate": 99, "turns": 3}, turns=5)
+    assert on.state.turn == 5, "but for a person who says so"
+
+
+def test_the_horizon_ends_it_by_hours_over_restarts(tmp_path: Path) -> None:
+    goal = {"rate": 99, "turns": 99, "hours": 1}
+    lap_s = 60.0  # an event a minute
+    with pytest.raises(Killed):
+        Session(tmp_path, goal, kill_at=33, lap_s=lap_s)
+    run = Session(tmp_path, goal, lap_s=lap_s)
+    (end,) = run.of("goal.given_up")
+    assert end["what"] == "hours"
+    assert 60 <= run.state.worked_ms / 60_000 < 75
+    assert sum(event.cost.get("wall_ms", 0) for event in run.events) == run.state.worked_ms
+    assert run.faults == []
+    left = [row["left"]["turns"] for row in run.of("goal.planned")]
+    assert left[0] == 99
+    assert all(turns < 10 for turns in left[1:]), "as many as the hours allow at this pace"
+
+
+def test_it_is_given_up_when_no_stretch_was_fast_enough(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 40})
+    (end,) = run.of("goal.given_up")
+    assert (end["what"], end["turn"]) == ("pace", 30)
+    assert "no 10 turns so far gained more than 0.0" in end["reason"]
+    assert run.faults == []
+
+
+def test_a_spent_budget_ends_it(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 40}, budget={"tokens": 400})
+    (end,) = run.of("goal.given_up")
+    assert end["what"] == "tokens"
+    assert "the run's budget of tokens is spent" in end["reason"]
+    assert run.faults == []
+
+
+def test_a_goal_is_pursued_again_when_its_champion_is_rolled_back(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 80, "turns": 40}, useful="abcd")
+    seed = run.of("seed.imported")[0]
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.acquire()
+        back = {
+            "from": run.state.champion, "to": seed["version"], "by": "ada", "certified": seed["version"],
+            "reason": "a hurry", "candidate": seed["candidate"], "policy": {},
+        }  # fmt: skip
+        ledger.append("rolled_back", back, actor="human", key="rollback/1")
+    turn = run.state.turn
+    again = Session(tmp_path, {"rate": 80, "turns": 40}, useful="abcd")
+    assert len(again.of("goal.reached")) == 2
+    assert again.state.turn > turn
+    assert again.faults == []
+
+
+# -- a killed run ------------------------------------------------------------------------------------------------------
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "reached": {"goal": {"rate": 80, "turns": 12}, "useful": "abcd"},
+    "budget": {"goal": {"rate": 99, "turns": 12}, "useful": "b", "budget": {"flops": 600}},
+    "given up": {"goal": {"rate": 99, "turns": 9}, "useful": "c"},
+}
+
+
+@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", WORLDS)
+def test_killed_after_any_event_it_ends_with_the_same_events(name: str, stride: int, memory: Path) -> None:
+    world, base = WORLDS[name], memory / "steering" / f"{name} {stride}"
+    whole = Session(base / "whole", **world)
+    assert {"goal.opened", "goal.planned"} <= set(kinds(whole.events))
+    assert whole.faults == []
+    for kill_at in range(1, len(whole.events) + 1, stride):
+        folder = base / str(kill_at)
+        with pytest.raises(Killed):
+            Session(folder, kill_at=kill_at, **world)
+        again = Session(folder, **world)
+        key = whole.events[kill_at - 1].key
+        assert [e.content_hash for e in again.events] == [e.content_hash for e in whole.events], f"killed after {key}"
+        assert {**again.state.plain(), "worked_ms": 0} == {**whole.state.plain(), "worked_ms": 0}
+
+
+def test_a_snapshot_holds_the_whole_fold(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 99, "turns": 36}, useful="b", turns=12)
+    assert State.from_plain(json.loads(json.dumps(run.state.plain()))).plain() == run.state.plain()
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+BASE = {"task": "strings", "model": "none", "plan": {"target": "short", "protected": {"short": 5}}}
+
+
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        ({"gain_points": 0}, "goal: expected gain_points or rate above 0"),
+        ({"slice": {"length": "3"}}, "goal: slice: narrows rate, and no rate is asked for"),
+        ({"rate": 100}, "goal.rate: Input should be less than or equal to 99, got 100"),
+        ({"rate": 80, "slice": {"length": 1.5}}, "goal.slice.length"),
+        ({"rate": 80, "hour": 8}, "did you mean 'hours'?"),
+    ],
+)
+def test_a_goal_that_makes_no_sense_is_refused(goal: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        plan.parse({**BASE, "goal": goal}, "evolvent.yaml")
+    assert said in str(refused.value)
+
+
+def test_who_asks_for_a_rate_asks_for_no_gain_beside_it() -> None:
+    found = plan.parse({**BASE, "goal": {"rate": 80, "slice": {"length": 3}}}, "test")
+    assert (found.goal.gain_points, found.goal.slice) == (0, {"length": "3"})
+    assert plan.parse(found.model_dump(), "again").goal == found.goal
+    assert plan.parse({**BASE, "goal": {}}, "test").goal.gain_points == 20
+
+
+def test_a_slice_that_no_problem_lies_in_is_named() -> None:
+    settings = plan.parse({**BASE, "goal": {"rate": 80, "slice": {"length": 77}}}, "test")
+    with pytest.raises(UsageError, match=r"none has length=77; there are length=1, length=2"):
+        check_goal(settings, Strings())
+    settings = plan.parse({**BASE, "goal": {"rate": 80, "slice": {"size": 1}}}, "test")
+    with pytest.raises(UsageError, match="there are tags length"):
+        check_goal(settings, Strings())
+    check_goal(plan.parse({**BASE, "goal": {"rate": 80, "slice": {"length": 4}}}, "test"), Strings())
