@@ -395,4 +395,6 @@ class Run:
 def _ending(loop: Loop, turns: int | None) -> str:
     """Why it ends here, or ``""``. With a number of turns the goal's end is written down, and ends nothing."""
     ended = steering.concluded(loop)
-    return ended if turns is None else f"{turns} turns done" if loop.state.turn >= turns else ""
+    if turns is None or loop.state.turn >= turns:
+        return ended or (f"{turns} turns done" if turns is not None else "")
+    return ""
