@@ -22,7 +22,7 @@ def weakness(n: int = 40, failures: int = 30, skill: str = "multi", **slice_: st
 
 def opened(turn: int = 1, past: Any = (), **slice_: str) -> dict[str, Any]:
     """An open subgoal, as the fold keeps it."""
-    (move,) = goals.opened({}, list(past), [weakness(**slice_)], turn)
+    (move,) = goals.opened({}, list(past), [{**weakness(), "slice": slice_}], turn)
     return {**move.payload, "budget": {"turns": PATIENCE_TURNS}, "spent": dict(NO_COST)}
 
 
