@@ -107,7 +107,9 @@ def test_a_slice_that_was_given_up_rests_unless_it_got_surely_worse() -> None:
     assert goals.awake([same, weakness(kind="b")], past, 5) == [weakness(kind="b")]
     assert goals.awake([worse], past, 5) == [worse]
     assert goals.awake([same], past, 4 + PATIENCE_TURNS) == [same]
-    assert goals.awake([same], [{**past[0], "kind": "goal.closed"}], 5) == [same], "what was closed may open again"
+    closed = [{**past[0], "kind": "goal.closed"}]
+    assert goals.awake([same], closed, 5) == [same], "what was closed may open again"
+    assert goals.awake([same], closed, 4) == [], "but not in the same turn"
 
 
 # -- budgets and worth -------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ WORLDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", WORLDS)
 def test_killed_after_any_event_it_ends_with_the_same_events(name: str, stride: int, memory: Path) -> None:
     world, base = WORLDS[name], memory / "steering" / f"{name} {stride}"

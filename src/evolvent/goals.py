@@ -126,14 +126,17 @@ def _displaced(subgoals: Subgoals, weak: Sequence[Json], turn: int) -> list[Move
 
 
 def awake(weak: Sequence[Json], past: Sequence[Json], turn: int) -> list[Json]:
-    """Slices but those that were given up a short while ago; one whose failure rate rose beyond its interval is back.
+    """Slices but those that were given up a short while ago, or closed in this turn.
+
+    One whose failure rate has risen beyond the interval that it had is back at once.
 
     Args:
         weak: slices, as `opened` takes them.
         past: what was closed and given up, oldest first.
         turn: the present one.
     """
-    last = {row["id"]: row for row in past if row["kind"] == "goal.abandoned" and turn - row["turn"] < PATIENCE_TURNS}
+    rest = {"goal.abandoned": PATIENCE_TURNS, "goal.closed": 1}
+    last = {row["id"]: row for row in past if turn - row["turn"] < rest[row["kind"]]}
 
     def rests(row: Json) -> bool:
         old = last.get(slice_id(row["skill"], row["slice"]))
