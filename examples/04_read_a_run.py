@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> None:
         if not (folder / "evolvent.yaml").is_file():
             make(folder)
         run = Run.open(folder)
-        run.go()  # resumes; does nothing when the goal's turns are done
+        run.go(turns=run.settings.goal.turns)  # resumes; without a number it ends where the goal is reached
         return tell(run)
     with tempfile.TemporaryDirectory() as temporary:
         return main([temporary])

@@ -125,7 +125,7 @@ def one(folder: Path, planted: bool) -> str:
     if not (place / "evolvent.yaml").is_file():
         make(place, planted)
     run = Run.open(place)
-    state = run.go()  # resumes; does nothing when the goal's turns are done
+    state = run.go(turns=run.settings.goal.turns)  # resumes; without a number it ends where the goal is reached
     lines = told(run)
     return "\n".join([f"{place.name}: {state.promotions} promoted by the gate", *(f"  {line}" for line in lines)])
 

@@ -26,7 +26,7 @@ def toy_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_run(tmp_path_factory: pytest.TempPathFactory, toy_seed: Path) -> Path:
     """Folder of a run that nobody disturbed. Read it, or copy it; do not go on with it."""
     folder = tmp_path_factory.mktemp("toy_run") / "run"
-    toy_world.new_run(folder, toy_seed).go(secret_hex=toy_world.SECRET)
+    toy_world.new_run(folder, toy_seed).go(turns=toy_world.TURNS, secret_hex=toy_world.SECRET)
     return folder
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evolvent import limits, people, plan
+from evolvent import goals, limits, people, plan
 from evolvent.judge.folder import JudgeFolder
 from evolvent.judge.gate import slot_levels
 from evolvent.judge.questions import Protected, Question, SealedQuestion, StandingQuestion
@@ -121,9 +121,12 @@ class RunOnDisk:
             "champion": seed,
             "traces": {},
             "skills": {"multi": counts},
+            "goal": counts,
             "weaknesses": [weak.plain()],
         }
-        self.add("diagnosed", "1/diagnosed", {**diagnosed, "subgoals": {}, "flops": 5, "tokens": 7})
+        rebuild = {"multi,tier=rebuild": {"n": weak.n, "failures": weak.failures}}
+        self.add("diagnosed", "1/diagnosed", {**diagnosed, "subgoals": rebuild, "flops": 5, "tokens": 7})
+        self._subgoal(weak, seed, counts["n"])
         for index, (operator, levels) in enumerate({"self_labels": (70, 60), "planted_regression": (40, 15)}.items()):
             self.propose(f"1.{index}", operator, seed, weak, levels)
         self.decide("1.0", "good")
@@ -132,6 +135,15 @@ class RunOnDisk:
         champion = self.versions["good" if self.promotions else "seed"]
         self.add("turn.ended", "1/end", {"turn": 1, "champion": champion, "spent": spent})
         self.add("turn.started", "2/start", {"turn": 2, "champion": champion})
+
+    def _subgoal(self, weak: Diagnosis, seed: str, size: int) -> None:
+        """The weak slice is a subgoal, with a budget."""
+        subgoals: dict[str, Any] = {}
+        (move,) = goals.opened({}, [], [weak.plain()], 1)
+        self.add(move.kind, f"1/opened/{move.id}", move.payload)
+        subgoals[move.id] = {**move.payload, "budget": {}, "spent": {"turns": 0, "flops": 0}}
+        (plan,) = goals.replanned(subgoals, {}, seed, size, goals.Left(turns=self.settings.goal.turns), 1)
+        self.add(plan.kind, "1/budgets", plan.payload)
 
     def propose(self, id_: str, operator: str, parent: str, weak: Diagnosis, levels: tuple[int, int]) -> None:
         name = {"self_labels": "good", "planted_regression": "planted"}[operator]

@@ -37,6 +37,7 @@ OPTIONS = {
     "diagnose": ["--dir", "--json"],
     "diff": ["--dir", "--json", "a", "b"],
     "doctor": ["--dir", "--json"],
+    "goal": ["--dir", "--json"],
     "init": ["--dir", "--json", "target"],
     "judge key": ["--json", "out"],
     "judge serve": [
@@ -295,6 +296,19 @@ def test_reading_commands_agree_with_the_ledger(evolvent: Any, run: Path, names:
     assert evolvent("diagnose", "-C", run, "--json").json["skills"]["multi"]["n"] == 200
 
 
+def test_goal_shows_how_far_it_is_and_what_subgoals_cost(evolvent: Any, run: Path, names: dict[str, str]) -> None:
+    told = evolvent("goal", "-C", run, "--json").json
+    assert (told["outcome"], told["turns_done"], told["goal"]["gain_points"]) == ("pursued", 1, 20)
+    assert told["progress"] == [{"turn": 1, "champion": names["seed"], "n": 200, "correct": 81}]
+    (subgoal,) = told["subgoals"]
+    assert (subgoal["id"], subgoal["state"], subgoal["promotions"]) == ("multi,tier=rebuild", "open", 1)
+    assert subgoal["total"] == {"turns": 0, "flops": 200}, "two builds, on a run that planned no turn"
+    text = evolvent("goal", "-C", run).out
+    assert "20 points more on multi, in 2 turns" in text
+    assert "48 of 60" in text
+    assert "proves nothing" in text
+
+
 def test_show_tells_the_whole_story(evolvent: Any, run: Path, names: dict[str, str]) -> None:
     story = evolvent("show", names["good"][:8], "-C", run, "--json").json
     assert story["parents"] == [names["seed"]]
@@ -396,7 +410,7 @@ def test_check_finds_a_task_in_the_runs_own_folder(evolvent: Any, toy_seed: Path
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     rows = evolvent("check", "-C", tmp_path, "--json").json["checks"]
     assert {row["check"]: row["ok"] for row in rows if row["check"] != "gate"} == dict.fromkeys(
-        ("settings", "short", "long", "operators", "proposers", "model"), True
+        ("settings", "short", "long", "goal", "operators", "proposers", "model"), True
     )
 
 

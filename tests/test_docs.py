@@ -23,7 +23,7 @@ GROUPED = (
     *("recipes list", "recipes show", "recipes run"),
 )
 STATUSES = {"works", "partly", "planned"}
-EMITTERS = ("loop.py", "standing.py", "people.py", "run.py", "demo.py", "goals.py")
+EMITTERS = ("loop.py", "standing.py", "people.py", "run.py", "demo.py", "goals.py", "steering.py")
 
 
 def name_of(path: Path) -> str:

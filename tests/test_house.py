@@ -53,6 +53,7 @@ LEVELS = {
             "asking",
             "standing",
             "people",
+            "steering",
             "limits",
             "dev",
             "loop",

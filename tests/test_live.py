@@ -53,6 +53,6 @@ def test_the_line_tells_stage_evidence_and_what_is_left(capsys: pytest.CaptureFi
 
 def test_a_spent_budget_is_said_where_the_turn_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
     with Live(SETTINGS, lambda name: {}, turns=2, as_json=False, bar=False) as live:
-        live.on_event(event("planned", {"allowance": {"tokens": 0, "flops": 5}}))
-        live.on_event(event("planned", {"allowance": {"tokens": 3}}))
-    assert capsys.readouterr().out.strip() == "nothing is left to build with: tokens of turn or run are spent"
+        live.on_event(event("planned", {"subgoal": "", "allowance": {"tokens": 0, "flops": 5}}))
+        live.on_event(event("planned", {"subgoal": "", "allowance": {"tokens": 3}}))
+    assert capsys.readouterr().out.strip() == "nothing is left to build with: tokens of subgoal, turn or run are spent"

@@ -9,6 +9,8 @@ from evolvent.memory.episodes import EPISODE_LIMIT
 from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State, certified_after, champions
 from evolvent.types import Event, Proposal
 
+NOTHING = {"n": 0, "correct": 0}
+
 
 def event(kind: str, **payload: Any) -> Event:
     return Event(run="r", seq=1, time_ns=0, actor="controller", kind=kind, key="k", schema=1, payload=payload, cost={},
@@ -28,7 +30,7 @@ def begun() -> State:
 
 def proposed(state: State, id_: str, **fields: Any) -> None:
     plain = Proposal(turn=1, index=0, operator="gold", params={"n": id_}, parent="seed", **fields).plain()
-    answers = {"skill": "a", "errors": {"syntax": 3, "empty": 1}}
+    answers = {"skill": "a", "slice": {}, "errors": {"syntax": 3, "empty": 1}}
     state.apply(event("proposed", id=id_, proposal=plain, answers=answers))
 
 
@@ -41,7 +43,9 @@ def built(state: State, id_: str, name: str, flops: int = 10, data: str = "") ->
 def screened(state: State, id_: str) -> None:
     target = {"wins": 1, "losses": 2, "n": 9}
     state.apply(
-        event("screened", id=id_, target=target, skills={"t": target, "other": {"wins": 4, "losses": 0, "n": 9}})
+        event(
+            "screened", id=id_, target=target, skills={"t": target, "other": {"wins": 4, "losses": 0, "n": 9}}, flops=0
+        )
     )
 
 
@@ -94,7 +98,7 @@ def test_a_failed_build_is_paid_for_and_may_be_tried_again() -> None:
 def test_costs_add_up_by_unit() -> None:
     state = begun()
     built(state, "1.0", "a")
-    state.apply(event("diagnosed", champion="seed", skills={}, subgoals={}, flops=100, tokens=5))
+    state.apply(event("diagnosed", turn=1, champion="seed", skills={}, subgoals={}, goal=NOTHING, flops=100, tokens=5))
     state.apply(event("standing.checked", number=1, turn=1, champion="a", problems=64))
     assert state.spent == {"flops": 110, "tokens": 12, "problems": 64}
     assert state.spent_before == {"flops": 0, "tokens": 0, "problems": 64}, "a standing check is no candidate's"
@@ -185,7 +189,9 @@ def started() -> State:
     state = begun()
     state.apply(event("run.started", task="strings", config={"plan": {"target": "t"}}))
     skills = {"t": {"n": 10, "correct": 8}, "other": {"n": 10, "correct": 1}}
-    state.apply(event("diagnosed", champion="seed", skills=skills, subgoals={}, flops=0, tokens=0))
+    state.apply(
+        event("diagnosed", turn=1, champion="seed", skills=skills, subgoals={}, goal=NOTHING, flops=0, tokens=0)
+    )
     return state
 
 

@@ -14,6 +14,7 @@ Not here: predicting cost (operators do); killing a job by the clock (`jobs.py`)
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -113,6 +114,23 @@ class Budget:
                 total = spent[unit] + wanted.get(unit, 0)
                 if total > limit:
                     raise BudgetSpent(budget.owner, unit, limit, total)
+
+
+class Stopwatch:
+    """Wall time between laps.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._since_s = clock, clock()
+
+    def lap_ms(self) -> int:
+        """Whole milliseconds since it was asked last, or made; what is lost by rounding is in the next lap."""
+        lap = int(1000 * (self._clock() - self._since_s))
+        self._since_s += lap / 1000
+        return lap
 
 
 def allowance(around: Budget, limits: Mapping[str, int], builds: int) -> dict[str, int]:

@@ -127,7 +127,8 @@ def play(
     watch: dict[str, Any] = {"on_event": on_event, "on_stage": on_stage}
     if not _has(run, "run.stopped"):
         say("The loop runs: diagnose, propose, build, screen, judge, gate.")
-        run.go(secret_hex=secret_hex, **watch)
+        # All its turns, reached or not: a planted regression, which a person then forces in, comes up in a later one.
+        run.go(turns=run.settings.goal.turns, secret_hex=secret_hex, **watch)
     force_a_regression(run, on_event=on_event, say=say)
     if _finished(run):
         return

@@ -9,8 +9,8 @@ A turn reads the ledger's state and appends to the ledger; nothing else is kept.
 own event first and only works when there is none. So a run that was killed anywhere goes on by running the turn again,
 and ends with the same events as a run that was not.
 
-Not here: how a change is made (`operators/`), what is proven (`judge/`), what people say (`people.py`), folders and
-files (`run.py`).
+Not here: how a change is made (`operators/`), what is proven (`judge/`), what people say (`people.py`), on what a turn
+works (`steering.py`), folders and files (`run.py`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from evolvent import goals, people, standing
+from evolvent import goals, people, standing, steering
 from evolvent.asking import promotion_question
-from evolvent.budget import Budget, allowance
+from evolvent.budget import Budget, Stopwatch, allowance
 from evolvent.building import carry_out, refusal
 from evolvent.dev import DevSet, screen
 from evolvent.errors import BudgetSpent, JobFailed, LedgerCorrupt
 from evolvent.jobs import JobEngine
 from evolvent.judge.questions import Question
 from evolvent.ledger import Ledger
-from evolvent.observe.diagnose import diagnose
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
 from evolvent.propose.base import Idea, Proposer, Situation, due_probes
@@ -41,7 +40,7 @@ from evolvent.propose.language_model import Heard
 from evolvent.provenance import versions
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
-from evolvent.types import Decision, Diagnosis, Event, Proposal, Trace, Verdict, content_hash, dec, derive_seed
+from evolvent.types import Decision, Diagnosis, Event, Proposal, Verdict, content_hash, dec, derive_seed
 
 BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
 SNAPSHOT_EVERY = 10
@@ -73,6 +72,7 @@ class Loop:
         max_new_tokens: room of an answer.
         on_event: told of each new event.
         on_stage: told what is going on, for people.
+        stopwatch: tells each event how long this process has worked since the one before.
     """
 
     ledger: Ledger
@@ -88,6 +88,7 @@ class Loop:
     max_new_tokens: int
     on_event: Callable[[Event], None] = lambda event: None
     on_stage: Callable[[str, Payload], None] = lambda stage, fields: None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
     budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,9 +110,8 @@ class Loop:
             self.budget.check(flops=1, tokens=1, problems=1)
         self.once("turn.started", f"{turn}/start", lambda: {"turn": turn, "champion": self.state.champion})
         standing.before_turn(self, turn)
-        found = self._diagnose(turn)
-        self._set_subgoals(turn, found)
-        proposals = self._propose(turn, found)
+        subgoal, weaknesses = steering.steered(self, turn, steering.diagnosed(self, turn))
+        proposals = self._propose(turn, subgoal, weaknesses)
         self._build(proposals)
         probes = [p for p in proposals if self._is_probe(p)]
         for proposal in probes:  # first, so that they meet the parent they had
@@ -148,7 +148,7 @@ class Loop:
             self.budget.check()
         started = time.monotonic()
         payload = make()
-        cost = {"ms": spent_ms + int(1000 * (time.monotonic() - started))}
+        cost = {"ms": spent_ms + int(1000 * (time.monotonic() - started)), "wall_ms": self.stopwatch.lap_ms()}
         event = self.ledger.append(kind, payload, actor=actor, key=key, cost=cost)
         before = dict(self.state.spent)
         self.state.apply(event)
@@ -157,47 +157,20 @@ class Loop:
             self.budget.charge(**{unit: self.state.spent[unit] - before[unit] for unit in before})
         return payload
 
-    # -- diagnose ------------------------------------------------------------------------------------------------------
-
-    def _diagnose(self, turn: int) -> Payload:
-        def work() -> Payload:
-            champion = self.state.champion
-            self.on_stage("diagnose", {"turn": turn})
-            artifacts, counts = self.dev.run(self.state.versions[champion]["candidate"], champion)
-            traces = [Trace(**row) for name in artifacts.values() for row in self.store.get_json(name)]
-            return {
-                "turn": turn,
-                "champion": champion,
-                "traces": artifacts,
-                "skills": {skill: {"n": c["n"], "correct": c["correct"]} for skill, c in counts.items()},
-                "weaknesses": [weakness.plain() for weakness in diagnose(traces)],
-                "subgoals": {
-                    id_: goals.slice_counts(traces, goal) for id_, goal in sorted(self.state.subgoals.items())
-                },
-                "flops": sum(c["flops"] for c in counts.values()),
-                "tokens": sum(c["tokens"] for c in counts.values()),
-            }
-
-        return self.once("diagnosed", f"{turn}/diagnosed", work)
-
-    def _set_subgoals(self, turn: int, found: Payload) -> None:
-        for move in goals.finished(self.state.subgoals, turn):
-            self.once(move.kind, f"{turn}/done/{move.id}", lambda m=move: m.payload)
-        for move in goals.opened(self.state.subgoals, found["weaknesses"], turn):
-            self.once(move.kind, f"{turn}/opened/{move.id}", lambda m=move: m.payload)
-
     # -- propose and build ---------------------------------------------------------------------------------------------
 
-    def _propose(self, turn: int, found: Payload) -> list[Proposal]:
+    def _propose(self, turn: int, subgoal: str, weaknesses: Sequence[Diagnosis]) -> list[Proposal]:
         planned = self.ledger.get(f"{turn}/planned")
         if planned is None:
-            ideas = self._ideas(turn, found)
+            ideas = self._ideas(turn, weaknesses)
             rows = [self._proposal(turn, i, idea).plain() for i, idea in enumerate(ideas)]
             answers = [idea.diagnosis.plain() if idea.diagnosis else None for idea in ideas]
             # Pool and allowance are fixed here: what a neighbour makes or spends in this turn is not seen.
-            share = allowance(self._turn_budget(), self.settings.budget.build.limits(), max(1, len(rows)))
+            around = self._subgoal_budget(subgoal)
+            share = allowance(around, self.settings.budget.build.limits(), max(1, len(rows)))
             plan = {
-                "turn": turn, "proposals": rows, "answers": answers, "pool": list(self.state.pool), "allowance": share,
+                "turn": turn, "subgoal": subgoal, "proposals": rows, "answers": answers, "pool": list(self.state.pool),
+                "allowance": share,
             }  # fmt: skip
             self.once("planned", f"{turn}/planned", lambda: plan)
             planned = self.ledger.get(f"{turn}/planned")
@@ -208,12 +181,11 @@ class Loop:
             self.once("proposed", f"{_id(proposal)}/proposed", lambda p=payload: p)
         return proposals
 
-    def _ideas(self, turn: int, found: Payload) -> list[Idea]:
+    def _ideas(self, turn: int, weaknesses: Sequence[Diagnosis]) -> list[Idea]:
         state, champion = self.state, self.state.versions[self.state.champion]
         situation = Situation(
-            turn=turn, weaknesses=[Diagnosis(**row) for row in found["weaknesses"]], memory=state.memory,
-            band=state.band, policy=champion["policy"], scaffold=champion["candidate"]["scaffold"],
-            barred=frozenset(state.barred), tried=state.tried,
+            turn=turn, weaknesses=weaknesses, memory=state.memory, band=state.band, policy=champion["policy"],
+            scaffold=champion["candidate"]["scaffold"], barred=frozenset(state.barred), tried=state.tried,
         )  # fmt: skip
         probes = due_probes(turn, self.settings.probes.every_turns)
         specs = [self.operators[name].spec for name in self.settings.plan.operators]
@@ -331,6 +303,11 @@ class Loop:
         s = self.state
         spent = {unit: s.spent[unit] - s.spent_before[unit] for unit in s.spent}
         return Budget("turn", self.settings.budget.turn.limits(), spent=spent, parent=self.budget)
+
+    def _subgoal_budget(self, subgoal: str) -> Budget:
+        """What the turn may spend on its subgoal: the operations that it has left, inside the turn's budget."""
+        left = goals.flops_left(self.state.subgoals.get(subgoal, {}))
+        return Budget("subgoal", {} if left is None else {"flops": left}, parent=self._turn_budget())
 
     def _turn_is_spent(self, id_: str) -> str:
         """The unit of which the turn may spend no more, or ``""``; a candidate that has begun is finished."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,8 +20,10 @@ from evolvent.memory.memory import Memory
 from evolvent.operators.base import Operator
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.scaffold import grammar
+from evolvent.tasks.base import Task
+from evolvent.types import derive_seed
 
-__all__ = ["check_scaffold", "check_skills", "find_tasks_in", "load_operators", "read_memory"]
+__all__ = ["check_goal", "check_scaffold", "check_skills", "find_tasks_in", "load_operators", "read_memory"]
 
 
 def find_tasks_in(folder: Path) -> None:
@@ -76,6 +79,23 @@ def check_scaffold(scaffold: Mapping[str, Any]) -> None:
         grammar.check(dict(scaffold))
     except ValueError as exc:
         raise UsageError(f"{CONFIG_NAME}: {exc}") from None
+
+
+def check_goal(settings: Settings, task: Task) -> None:
+    """Raise `UsageError` for a goal that is narrowed to tags which the target's problems do not have.
+
+    So many problems are drawn as dev has. A slice that is rarer could not be measured either.
+    """
+    wanted, target = settings.goal.slice, settings.plan.target
+    if not wanted:
+        return
+    rng = random.Random(derive_seed(settings.seed, "goal", target))
+    tags = [problem.tags for problem in task.generate(target, rng, settings.dev.problems)]
+    if not any(all(have.get(key) == value for key, value in wanted.items()) for have in tags):
+        known = sorted({f"{key}={have[key]}" for have in tags for key in wanted if key in have})
+        said = ", ".join(known[:12]) or f"tags {', '.join(sorted({key for have in tags for key in have})) or 'none'}"
+        asked = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        raise UsageError(f"goal.slice: of {len(tags)} problems of {target!r} none has {asked}; there are {said}")
 
 
 def check_skills(settings: Settings, skills: tuple[str, ...]) -> None:

@@ -30,12 +30,39 @@ class _Strict(BaseModel):
 
 
 class GoalSettings(_Strict):
-    """What the run is for."""
+    """What the run is for, and how long it may take."""
 
     gain_points: int = Field(
-        default=20, ge=1, le=100, description="gain wanted on the target, percentage points over the seed"
+        default=20,
+        ge=0,
+        le=100,
+        description="gain wanted on the target, percentage points over the seed; 0 for none, as beside a `rate` alone",
+    )
+    rate: int = Field(default=0, ge=0, le=99, description="percent of the target to be solved; 0 for none")
+    slice: dict[str, str] = Field(
+        default={}, description='tags that narrow `rate` to a part of the target, such as {changes: "3"}'
     )
     turns: int = Field(default=6, ge=1, description="turns until the run ends by itself")
+    hours: int = Field(default=0, ge=0, description="hours of work until then, over all restarts; 0 for no such limit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_person(cls, data: Any) -> Any:
+        """Whoever asks for a rate asks for no gain beside it, and writes a tag's number without quotes."""
+        if not isinstance(data, dict):
+            return data
+        found = {**data, "gain_points": 0} if data.get("rate") and "gain_points" not in data else dict(data)
+        if isinstance(tags := found.get("slice"), dict):
+            found["slice"] = {key: str(value) if type(value) is int else value for key, value in tags.items()}
+        return found
+
+    @model_validator(mode="after")
+    def _check(self) -> GoalSettings:
+        if not (self.gain_points or self.rate):
+            raise ValueError("expected gain_points or rate above 0: a goal that asks for nothing cannot be reached")
+        if self.slice and not self.rate:
+            raise ValueError("slice: narrows rate, and no rate is asked for")
+        return self
 
 
 class ChangePlan(_Strict):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolvent import people, plan, tasks
+from evolvent import people, plan, steering, tasks
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, PersonAwaited, UsageError
 from evolvent.inputs import check_inputs, gold_bytes, seed_files
@@ -27,14 +27,14 @@ from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
-from evolvent.named import check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
+from evolvent.named import check_goal, check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.proposers import load_proposers
 from evolvent.provenance.keeper import Keeper
 from evolvent.provenance.versions import find_version
 from evolvent.state import CHANGES, State, certified_after, champions
 from evolvent.store import Store
-from evolvent.types import Candidate, Event, Genome, Goal
+from evolvent.types import Candidate, Event, Genome
 
 LEDGER, STORE, JUDGE, TASKS, SIGNING = "ledger.sqlite", "store", "judge", "tasks", "signing"
 Watch = Callable[[Event], None]
@@ -149,7 +149,7 @@ class Run:
         on_stage: Stage = lambda stage, fields: None,
         secret_hex: str | None = None,
     ) -> State:
-        """Start or resume, and work until the goal is reached by dev, its turns are done, or a limit is reached.
+        """Start or resume, and work until the goal is reached by dev or given up, or a limit is reached.
 
         It also ends, and says so in the last event, where it waits for a person without a deadline.
 
@@ -164,24 +164,20 @@ class Run:
             BudgetSpent: a limit is reached; recorded, resume after raising it in a new run.
         """
         with self.working(on_event=on_event, on_stage=on_stage, secret_hex=secret_hex, memory=memory) as loop:
-            last = self.settings.goal.turns if turns is None else turns
-            target, wanted = self.settings.plan.target, self.settings.goal.gain_points
             try:
-                reason = ""
-                while not reason and loop.state.turn < last:
+                while not (reason := _ending(loop, turns)):
                     people.between_turns(loop)
                     loop.turn()
-                    reason = loop.state.goal_reached(target, wanted) if turns is None else ""
                 people.heed(loop)
             except PersonAwaited as exc:
                 reason = str(exc)
                 loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.what}", lambda: {"reason": reason})
                 return loop.state
             except BudgetSpent as exc:
+                steering.out_of_budget(loop, exc)
                 reason = f"budget: {exc.unit}"
                 loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason})
                 raise
-            reason = reason or f"{last} turns done"
             loop.once("run.stopped", f"stopped/{loop.state.turn}", lambda: {"reason": reason})
             return loop.state
 
@@ -202,6 +198,7 @@ class Run:
         watched = tuple(skill for skill in task.skills if skill in settings.plan.protected)
         operators = load_operators(settings.plan.operators, settings.priors)
         if not (self.folder / LEDGER).is_file():
+            check_goal(settings, task)
             check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
         ledger = self.ledger(create=True)
         judge = self.judge(secret_hex=secret_hex, on_progress=lambda fields: on_stage("judging", fields))
@@ -348,7 +345,7 @@ class Run:
         config, code = settings.recorded(), tasks.source_hash(settings.task)
         started = loop.once("run.started", "run", lambda: {
             "config": config, "task": settings.task, "task_code": code, "seed": settings.seed,
-            "plan": settings.plan.hash, "goal": Goal(skill=settings.plan.target, **settings.goal.model_dump()).plain(),
+            "plan": settings.plan.hash, "goal": steering.goal_of(settings).plain(),
         })  # fmt: skip
         if started.get("task_code", "") != code:
             raise UsageError(
@@ -393,3 +390,11 @@ class Run:
                 f"from what its plan began with: restore the file, or start a new folder"
             )
         return name
+
+
+def _ending(loop: Loop, turns: int | None) -> str:
+    """Why it ends here, or ``""``. With a number of turns the goal's end is written down, and ends nothing."""
+    ended = steering.concluded(loop)
+    if turns is None or loop.state.turn >= turns:
+        return ended or (f"{turns} turns done" if turns is not None else "")
+    return ""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolvent.goals import gain_limits
+from evolvent.goals import slice_id
 from evolvent.memory.episodes import ACCEPTED, DROPPED, FAILED, MILLI, REJECTED, SCREENED_OUT, Episode, band
 from evolvent.memory.memory import Memory
 from evolvent.propose.base import PROBES, failure_class, fingerprint
@@ -22,6 +22,8 @@ from evolvent.types import Decision, Event
 BARRED_LIMIT = 24
 TRIED_LIMIT = 64
 POOL_LIMIT = 6
+PAST_LIMIT = 32  # more than can be given up while one of them still rests
+PROGRESS_LIMIT = 64
 UNITS = ("flops", "tokens", "problems")
 
 
@@ -43,7 +45,13 @@ class State:
         barred: fingerprints of ideas that make no sense under this champion.
         tried: fingerprints of the newest ideas tried on this champion.
         pool: data artifacts gathered, oldest first, the newest few.
-        subgoals: open subgoals by id.
+        subgoals: open subgoals by id, with counts of the last diagnosis, budget and what was spent.
+        past: subgoals that were closed or given up, the newest few; `ended` counts all of them by kind.
+        division: how budgets were divided last.
+        outcome: ``goal.reached`` or ``goal.given_up`` and its payload, or empty while the goal is pursued.
+        aim: dev counts of the problems that the goal's rate counts, of `dev_of`.
+        progress: ``[turns done, n, correct]`` of these for each champion, the newest few.
+        worked_ms: wall time at work, over all processes.
         proposals: this turn's proposals by id, with what has happened to them.
         held: what the gate accepted and waits for a person, by id, oldest first.
         asked: the pick that a person is asked for now, or empty.
@@ -71,6 +79,13 @@ class State:
     tried: list[str] = field(default_factory=list)
     pool: list[str] = field(default_factory=list)
     subgoals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    past: list[dict[str, Any]] = field(default_factory=list)
+    ended: dict[str, int] = field(default_factory=dict)
+    division: dict[str, Any] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)
+    aim: dict[str, int] = field(default_factory=lambda: {"n": 0, "correct": 0})
+    progress: list[list[int]] = field(default_factory=list)
+    worked_ms: int = 0
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
     held: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +99,7 @@ class State:
     def apply(self, event: Event) -> None:
         """Take one event in. Kinds that change nothing here are passed over."""
         self.run = event.run
+        self.worked_ms += event.cost.get("wall_ms", 0)
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler is not None:
             handler(event.payload)
@@ -92,16 +108,6 @@ class State:
             self.spent[unit] += cost
             # A standing check is the champion's, whatever turn it falls into: it leaves the candidates' budget alone.
             self.spent_before[unit] += cost if event.kind == "standing.checked" else 0
-
-    def goal_reached(self, skill: str, wanted: int) -> str:
-        """In words, how far the champion is over the seed, if its dev problems show the whole gain; else ``""``.
-
-        A champion that no diagnosis has seen yet has not reached anything.
-        """
-        if not self.champion == self.dev_of != self.seed or skill not in self.anchor_dev:
-            return ""
-        low, high = gain_limits(self.anchor_dev[skill], self.dev[skill])
-        return f"goal reached: {low:+.1f} to {high:+.1f} points on dev, {wanted} wanted" if low >= wanted else ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for a snapshot."""
@@ -136,19 +142,57 @@ class State:
         self.spent_before = dict(self.spent)
 
     def _on_diagnosed(self, p: dict[str, Any]) -> None:
-        self.dev, self.dev_of = p["skills"], p["champion"]
+        self._measured(p, p["turn"] - 1)
+        for id_, counts in p["subgoals"].items():
+            if id_ in self.subgoals:
+                self.subgoals[id_].update(counts)
+
+    def _on_goal_measured(self, p: dict[str, Any]) -> None:
+        self._measured(p, p["turn"])
+
+    def _measured(self, p: dict[str, Any], turns_done: int) -> None:
+        if p["champion"] != self.dev_of:
+            self.progress = [*self.progress, [turns_done, p["goal"]["n"], p["goal"]["correct"]]][-PROGRESS_LIMIT:]
+        self.dev, self.dev_of, self.aim = p["skills"], p["champion"], p["goal"]
         if p["champion"] == self.seed:
             self.anchor_dev = p["skills"]
-        for id_, counts in p["subgoals"].items():
-            self.subgoals[id_].update(n=counts["n"], failures=counts["failures"])
 
     def _on_goal_opened(self, p: dict[str, Any]) -> None:
-        self.subgoals[p["id"]] = dict(p)
+        self.subgoals[p["id"]] = {**p, "budget": {}, "spent": {"turns": 0, "flops": 0}, "total": dict(p["total"])}
 
-    def _on_goal_closed(self, p: dict[str, Any]) -> None:
+    def _on_goal_closed(self, p: dict[str, Any], kind: str = "goal.closed") -> None:
         self.subgoals.pop(p["id"], None)
+        self.past = [*self.past, {**p, "kind": kind}][-PAST_LIMIT:]
+        self.ended[kind] = self.ended.get(kind, 0) + 1
 
-    _on_goal_abandoned = _on_goal_closed
+    def _on_goal_abandoned(self, p: dict[str, Any]) -> None:
+        self._on_goal_closed(p, "goal.abandoned")
+
+    def _on_goal_planned(self, p: dict[str, Any]) -> None:
+        self.division = p
+        for id_, row in p["subgoals"].items():
+            self.subgoals[id_]["budget"] = row["budget"]
+
+    def _on_goal_reached(self, p: dict[str, Any]) -> None:
+        self.outcome = {"kind": "goal.reached", **p}
+
+    def _on_goal_given_up(self, p: dict[str, Any]) -> None:
+        self.outcome = {"kind": "goal.given_up", **p}
+
+    def _on_planned(self, p: dict[str, Any]) -> None:
+        self._charge(p["subgoal"], "turns", 1)
+
+    def _charge(self, subgoal: str, unit: str, amount: int) -> None:
+        """A subgoal pays for what answers it, whether or not it helps."""
+        if (goal := self.subgoals.get(subgoal)) is not None:
+            goal["spent"][unit] += amount
+            goal["total"][unit] += amount
+
+    def _credit(self, subgoal: str) -> None:
+        """A promotion is what a subgoal is paid for: it starts on a fresh budget."""
+        if (goal := self.subgoals.get(subgoal)) is not None:
+            goal["promotions"] += 1
+            goal["spent"] = {"turns": 0, "flops": 0}
 
     def _on_proposed(self, p: dict[str, Any]) -> None:
         proposal, answers = p["proposal"], p["answers"] or {}
@@ -156,6 +200,7 @@ class State:
         self.proposals[p["id"]] = {
             **known,
             "skill": answers.get("skill", ""),
+            "subgoal": slice_id(answers["skill"], answers["slice"]) if answers.get("slice") else "",
             "error": failure_class(answers.get("errors", {})),
             "errors": answers.get("errors", {}),
             "band": self.band,
@@ -173,6 +218,7 @@ class State:
         self.versions[p["version"]] = _version(p)
         proposal = self.proposals[p["id"]]
         proposal.update(version=p["version"], flops=p["flops"])
+        self._charge(proposal["subgoal"], "flops", p["flops"])
         if p["data"]:
             self.pool = [*self.pool, p["data"]][-POOL_LIMIT:]
             proposal["signals"]["kept"] = round(MILLI * p["funnel"]["kept"] / max(1, p["funnel"]["drawn"]))
@@ -181,6 +227,7 @@ class State:
         # What ran out of a budget was not shown to fail; anything else that fails for nothing would fail again.
         tried = p["error"] != "over_budget"
         self.proposals[p["id"]].update(flops=p["flops"], tried=tried, outcome=FAILED if tried else DROPPED)
+        self._charge(self.proposals[p["id"]]["subgoal"], "flops", p["flops"])
 
     def _on_screened(self, p: dict[str, Any]) -> None:
         proposal, target = self.proposals[p["id"]], p["target"]
@@ -188,6 +235,7 @@ class State:
         proposal["signals"] |= {"dev": _paired_z([target]), "others": _paired_z(others)}
         gain = round(100 * MILLI * (target["wins"] - target["losses"]) / max(1, target["n"]))
         proposal.update(tried=True, gain=gain, outcome=SCREENED_OUT)
+        self._charge(proposal["subgoal"], "flops", p["flops"])
 
     def _on_slot_opened(self, p: dict[str, Any]) -> None:
         self.slots = p["slot"]
@@ -199,7 +247,7 @@ class State:
     def _on_held(self, p: dict[str, Any]) -> None:
         proposal = self.proposals[p["id"]]
         idea = fingerprint(proposal["operator"], proposal["params"])
-        self.held[p["id"]] = {**p, "idea": idea, "waited": False}
+        self.held[p["id"]] = {**p, "idea": idea, "waited": False, "subgoal": proposal["subgoal"]}
         self._bar(idea)  # its like would cost a slot, and wait beside it
         self._learn(p["id"], "", "held")
 
@@ -219,7 +267,8 @@ class State:
 
     def _on_promoted(self, p: dict[str, Any]) -> None:
         if not p["forced"]:
-            self.held.pop(p["id"], None)
+            case = self.held.pop(p["id"], None) or self.proposals.get(p["id"], {})
+            self._credit(case.get("subgoal", ""))
         was = self.versions[self.champion]["candidate"]["model"]
         grounded = self.champion == self.certified
         self.champion = p["version"]
@@ -228,6 +277,7 @@ class State:
         if p["candidate"]["model"] != was:
             self.barred = []  # under the same weights, what lost to a weaker champion need not meet a stronger one
         if p["forced"]:
+            self._goal_in_doubt()
             self.standing_of = ""  # what was once looked at, and perhaps taken down, is looked at again
         else:
             self._learn(p["id"], "", "")
@@ -264,6 +314,12 @@ class State:
         self.versions[p["to"]] = _version(p)
         self.certified = p["certified"]
         self.barred, self.tried = [], []
+        self._goal_in_doubt()
+
+    def _goal_in_doubt(self) -> None:
+        """Another champion than the one that reached the goal, and not by the gate's word: it is pursued again."""
+        if self.outcome.get("kind") == "goal.reached":
+            self.outcome = {}
 
     def _on_turn_ended(self, p: dict[str, Any]) -> None:
         self.turn = p["turn"]
@@ -290,7 +346,7 @@ class State:
         self.stopped = ""
 
 
-COSTLY = frozenset({"diagnosed", "built", "build.failed", "screened", "verdict", "standing.checked"})
+COSTLY = frozenset({"diagnosed", "goal.measured", "built", "build.failed", "screened", "verdict", "standing.checked"})
 
 
 def _paired_z(counts: Sequence[dict[str, int]]) -> int:

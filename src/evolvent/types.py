@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
@@ -277,17 +277,23 @@ class Verdict(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Goal(Record):
-    """What a run is asked for.
+    """What a run is asked for. Dev problems say whether it is there; it steers, and proves nothing.
 
     Attributes:
         skill: the target skill.
-        gain_points: gain wanted over the anchor, whole percentage points.
+        gain_points: gain wanted over the anchor, whole percentage points; 0 for none.
         turns: deadline in turns.
+        rate: percent of the skill's dev problems to be solved; 0 for none.
+        slice: tags that narrow `rate`; empty for the whole skill.
+        hours: deadline in hours of work, over all restarts; 0 for none.
     """
 
     skill: str
     gain_points: int
     turns: int
+    rate: int = 0
+    slice: dict[str, str] = field(default_factory=dict)
+    hours: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

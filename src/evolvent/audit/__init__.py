@@ -6,7 +6,7 @@ and from the formulas alone (`recompute.py`).
 Checked: the chain; artifacts present and intact; versions named by their content; the judge's commitment and each
 question before its items; levels within the plan's error budget; evidence intact, its stages, decision and counts;
 promotions and rollbacks grounded in a verdict, or named as forced; each change within the plan (`within.py`); people's
-word where it is needed (`approved.py`); signed heads (`heads.py`); a statement for each promotion (`statements.py`).
+word where it is needed (`approved.py`); the goal (`pursued.py`); signed heads (`heads.py`); each promotion's statement.
 
 Not here: drawing the items again (that needs the judge's secret, and gives the outcomes only on the same machine); a
 ledger that was rewritten as a whole, where no witness was told of it.
@@ -25,6 +25,7 @@ from typing import Any
 
 from evolvent.audit.approved import Approved
 from evolvent.audit.heads import check_heads
+from evolvent.audit.pursued import Pursued
 from evolvent.audit.recompute import Test, decision, question_stages, share, standing_stages
 from evolvent.audit.statements import check_statements
 from evolvent.audit.within import Within
@@ -119,7 +120,7 @@ class _Walk:
 
     def __init__(self, findings: Findings, evidence: Path, store: Store) -> None:
         self.findings, self.folder = findings, evidence
-        self.beside = (Within(findings), Approved(findings, evidence, store))
+        self.beside = (Within(findings), Approved(findings, evidence, store), Pursued(findings))
         self.artifacts: set[str] = set()
         self.plan: Json = {}
         self.commitment = self.seed = self.champion = self.certified = ""

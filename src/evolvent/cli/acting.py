@@ -39,7 +39,7 @@ def run(
     lines = as_json or not sys.stdout.isatty()
     last = here.settings.goal.turns if turns is None else turns
     with Live(here.settings, here.evidence, turns=last, as_json=lines, bar=True, spent=spent_before(here)) as live:
-        here.go(turns=last, memory=memory, on_event=live.on_event, on_stage=live.on_stage)
+        here.go(turns=turns, memory=memory, on_event=live.on_event, on_stage=live.on_stage)
     if not lines:
         with opened(folder) as (_, ledger):
             story = Story.of(ledger.events())

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolvent.cli import acting, again, begin, checks, judging, reading, recipes, remembering, saying, serving
+from evolvent.cli import acting, again, begin, checks, goal, judging, reading, recipes, remembering, saying, serving
 from evolvent.cli.base import Told, emit
 from evolvent.cli.stopping import Stop, children_end_with_us
 from evolvent.errors import EvolventError
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "check": checks.check,
     "run": acting.run,
     "status": reading.status,
+    "goal": goal.goal,
     "log": reading.log,
     "show": reading.show_one,
     "rebuild": again.rebuild,

@@ -107,6 +107,7 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     task = tasks.load(settings.task)
     for skill in settings.plan.protected:
         report.add(skill, lambda skill=skill: _skill(task, skill))
+    report.add("goal", lambda: _goal(settings, task))
     report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators, settings.priors)))
     report.add("proposers", lambda: ", ".join(load_proposers(settings).proposers))
     report.add("model", lambda: _model(settings, task, folder))
@@ -273,6 +274,15 @@ def _skill(task: Task, skill: str) -> str:
         for output in HOSTILE:
             _hostile(task, problem, output)
     return f"{_PROBLEMS} problems made and well posed; {len(HOSTILE)} hostile outputs refused on each"
+
+
+def _goal(settings: Settings, task: Task) -> str:
+    from evolvent.named import check_goal
+    from evolvent.report.words import goal_wanted
+    from evolvent.steering import goal_of
+
+    check_goal(settings, task)
+    return goal_wanted(goal_of(settings).plain())
 
 
 def _called(task: Task, method: str, *arguments: Any) -> Any:

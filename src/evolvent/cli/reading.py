@@ -45,6 +45,8 @@ def status(folder: Dir = HERE, as_json: AsJson = False) -> None:
         "held",
         "asked",
         "subgoals",
+        "outcome",
+        "worked_ms",
         "spent",
         "stopped",
     )

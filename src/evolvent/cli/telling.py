@@ -63,10 +63,7 @@ def stage_line(stage: Json) -> str:
 
 
 def _started(p: Json) -> list[str]:
-    goal = p["goal"]
-    return [
-        f"run of {p['task']}: {goal['gain_points']} points more on {goal['skill']} wanted, in {goal['turns']} turns"
-    ]
+    return [f"run of {p['task']}: {words.goal_wanted(p['goal'])}"]
 
 
 def _imported(p: Json) -> list[str]:
@@ -87,9 +84,16 @@ def _diagnosed(p: Json) -> list[str]:
     return lines
 
 
+def _budgets(p: Json) -> list[str]:
+    turns = ", ".join(f"{id_} {row['budget']['turns']}" for id_, row in p["subgoals"].items())
+    return [f"turns that subgoals may take: {turns or 'none is open'} ({p['reason']})"]
+
+
 def _planned(p: Json) -> list[str]:
-    spent = [unit for unit, left in p["allowance"].items() if left == 0]
-    return [f"nothing is left to build with: {', '.join(spent)} of turn or run are spent"] if spent else []
+    lines = [f"works on subgoal {p['subgoal']}"] if p["subgoal"] else []
+    if spent := [unit for unit, left in p["allowance"].items() if left == 0]:
+        lines.append(f"nothing is left to build with: {', '.join(spent)} of subgoal, turn or run are spent")
+    return lines
 
 
 def _proposed(p: Json) -> list[str]:
@@ -147,6 +151,9 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "goal.opened": lambda p: [f"subgoal opened: {p['id']}"],
     "goal.closed": lambda p: [f"subgoal closed: {p['id']} ({p['reason']})"],
     "goal.abandoned": lambda p: [f"subgoal abandoned: {p['id']} ({p['reason']})"],
+    "goal.planned": _budgets,
+    "goal.reached": lambda p: [p["reason"]],
+    "goal.given_up": lambda p: [p["reason"]],
     "planned": _planned,
     "proposed": _proposed,
     "built": _built,

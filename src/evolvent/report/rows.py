@@ -24,7 +24,6 @@ __all__ = [
     "Run",
     "SkillGain",
     "Standing",
-    "Subgoal",
     "Turn",
     "Version",
 ]
@@ -216,33 +215,6 @@ class Standing:
     alarm: bool
     evidence: str
     alpha: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subgoal:
-    """A part of the goal.
-
-    Attributes:
-        id: its id.
-        skill: skill that it is about.
-        slice: tags that narrow it.
-        state: ``open``, ``closed`` or ``abandoned``.
-        reason: why it was opened, then why it ended.
-        opened: turn in which it was opened.
-        ended: turn in which it ended, ``None`` while open.
-        at_start: failures and dev problems of the slice when it was opened.
-        now: the same at the last diagnosis while it was open.
-    """
-
-    id: str
-    skill: str = ""
-    slice: dict[str, Any] = field(default_factory=dict)
-    state: str = "open"
-    reason: str = ""
-    opened: int = 0
-    ended: int | None = None
-    at_start: tuple[int, int] = (0, 0)
-    now: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

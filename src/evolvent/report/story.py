@@ -16,6 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from evolvent.report.fields import Payload, counts, table, text, whole
+from evolvent.report.pursuit import Pursuit, Subgoal
 from evolvent.report.rows import (
     FUNNEL,
     Attempt,
@@ -27,7 +28,6 @@ from evolvent.report.rows import (
     Run,
     SkillGain,
     Standing,
-    Subgoal,
     Turn,
     Version,
 )
@@ -64,7 +64,7 @@ class Story:
         rollbacks: in order.
         waiting: what waits for a person.
         standing: later looks at the champion, in order.
-        subgoals: in the order in which they were opened; an id may come again.
+        pursuit: what became of the goal and its subgoals.
         measured: by version, seed against that version by skill: sealed problems were opened while it was champion.
         champion: version that serves now.
         seed_version: version that the run began with.
@@ -82,13 +82,18 @@ class Story:
     rollbacks: list[Rollback] = field(default_factory=list)
     waiting: Waiting = field(default_factory=Waiting)
     standing: list[Standing] = field(default_factory=list)
-    subgoals: list[Subgoal] = field(default_factory=list)
+    pursuit: Pursuit = field(default_factory=Pursuit)
     measured: dict[str, dict[str, SkillGain]] = field(default_factory=dict)
     champion: str = ""
     seed_version: str = ""
     head: str = ""
     num_events: int = 0
     now_ns: int = 0
+
+    @property
+    def subgoals(self) -> list[Subgoal]:
+        """In the order in which they were opened; an id may come again."""
+        return self.pursuit.subgoals
 
     @property
     def gains(self) -> Mapping[str, SkillGain]:
@@ -107,6 +112,7 @@ class Story:
         """Take in the next event. Kinds that a report does not show only move the head."""
         self.head, self.num_events, self.now_ns = event.chain_hash, event.seq, event.time_ns
         self.waiting.add(event)
+        self.pursuit.add(event, self.turn)
         handler = _HANDLERS.get(event.kind)
         if handler is not None:
             handler(self, event.payload)
@@ -212,33 +218,6 @@ def _diagnosed(story: Story, payload: Payload) -> None:
         seen = table(skills, skill)
         at: dict[str, Any] = {"turn": whole(payload, "turn"), "champion": text(payload, "champion"), "skill": skill}
         story.scores.append(DevScore(**at, n=whole(seen, "n"), correct=whole(seen, "correct")))
-    for i, goal in enumerate(story.subgoals):
-        if goal.state == "open" and (seen := counts(table(payload, "subgoals"), goal.id)):
-            story.subgoals[i] = replace(goal, now=(seen.get("failures", 0), seen.get("n", 0)))
-
-
-def _goal_opened(story: Story, payload: Payload) -> None:
-    story.subgoals.append(
-        Subgoal(
-            id=text(payload, "id"),
-            skill=text(payload, "skill"),
-            slice=table(payload, "slice"),
-            reason=text(payload, "reason"),
-            opened=story.turn,
-            at_start=(whole(payload, "failures_at_start"), whole(payload, "n_at_start")),
-            now=(whole(payload, "failures"), whole(payload, "n")),
-        )
-    )
-
-
-def _goal_ended(state: str) -> Callable[[Story, Payload], None]:
-    def handler(story: Story, payload: Payload) -> None:
-        for i, goal in enumerate(story.subgoals):
-            if goal.id == text(payload, "id") and goal.state == "open":
-                reason = text(payload, "reason") or goal.reason
-                story.subgoals[i] = replace(goal, state=state, reason=reason, ended=story.turn)
-
-    return handler
 
 
 def _proposed(story: Story, payload: Payload) -> None:
@@ -373,9 +352,6 @@ _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
     "build.failed": _build_failed,
     "built": _built,
     "diagnosed": _diagnosed,
-    "goal.abandoned": _goal_ended("abandoned"),
-    "goal.closed": _goal_ended("closed"),
-    "goal.opened": _goal_opened,
     "held": _held,
     "judge.sealed": _judge_sealed,
     "pick.passed": _goes_on,

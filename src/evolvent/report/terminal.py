@@ -103,7 +103,9 @@ def status(story: Story) -> RenderableType:
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("goal", Text(words.pairs(story.run.goal) or "none"))
+    grid.add_row("goal", Text(words.goal_wanted(story.run.goal) or "none"))
+    if story.pursuit.outcome:
+        grid.add_row("", Text(words.clean(story.pursuit.reason, 240), style="bold"))
     grid.add_row("turn", f"{story.turn}, {_state(story)}")
     grid.add_row("champion", _champion(story))
     for i, case in enumerate(story.waiting.held.values()):

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evolvent.propose.base import PROBES
-from evolvent.report.rows import Attempt, Outcome, Rollback, SkillGain, Subgoal
+from evolvent.report.pursuit import Subgoal
+from evolvent.report.rows import Attempt, Outcome, Rollback, SkillGain
 from evolvent.report.story import Story
 from evolvent.report.waiting import Held
 
@@ -26,6 +27,7 @@ __all__ = [
     "distances",
     "flops",
     "foreseen",
+    "goal_wanted",
     "headline",
     "interval",
     "number",
@@ -183,6 +185,19 @@ def distances(case: Held) -> str:
     return ", ".join(said)
 
 
+def goal_wanted(goal: Mapping[str, Any]) -> str:
+    """What a run was asked for and in which time, in one sentence; ``""`` if it does not say."""
+    skill, parts = clean(goal.get("skill", ""), 40), []
+    if goal.get("rate"):
+        tags = pairs(goal["slice"]) if isinstance(goal.get("slice"), dict) else ""
+        parts.append(f"{clean(goal['rate'], 12)} % of {' '.join(filter(None, (skill, tags)))}")
+    if goal.get("gain_points"):
+        parts.append(f"{clean(goal['gain_points'], 12)} points more on {skill}")
+    times = [f"{clean(goal[unit], 12)} {unit}" for unit in ("turns", "hours") if goal.get(unit)]
+    within = f", in {' or '.join(times)}" if times else ""
+    return f"{' and '.join(parts)}{within}" if parts else ""
+
+
 def slice_counts(goal: Subgoal) -> str:
     """A subgoal's failures on dev, when it was opened and last."""
     return ", then ".join(f"{failures} of {n} failed" for failures, n in dict.fromkeys((goal.at_start, goal.now)) if n)
@@ -230,7 +245,7 @@ def summary(story: Story) -> list[str]:
     if gain is not None:
         said.append(f"95 % interval of the gain: {interval(gain.interval)} points, on {gain.n:,} sealed problems.")
         wanted = story.run.goal.get("gain_points")
-        if isinstance(wanted, int):
+        if isinstance(wanted, int) and wanted:
             said.append(f"The goal was {points(wanted / 100, 0)} points.")
     for other in story.gains.values():
         if other is not gain:
