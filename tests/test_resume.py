@@ -20,6 +20,8 @@ from evolvent.judge.questions import Question, StandingQuestion
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop
 from evolvent.memory.effects import Foreseen
+from evolvent.memory.episodes import Episode
+from evolvent.memory.memory import Memory
 from evolvent.operators.base import Bench, Built
 from evolvent.propose.base import Idea, OperatorSpec, Situation
 from evolvent.state import State
@@ -101,8 +103,8 @@ class InTurn:
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
         return [
-            Idea(operator=s.name, params={}, diagnosis=None, foreseen=Foreseen(points=1.0, deviation=5.0))
-            for s in specs[:count]
+            Idea(operator=s.name, params={}, diagnosis=None, foreseen=Foreseen(points=1.0 + i, deviation=5.0))
+            for i, s in enumerate(specs[:count])
         ]
 
 
@@ -116,7 +118,12 @@ def seed(store: Store) -> dict[str, Any]:
 
 
 def session(
-    folder: Path, budget: dict[str, Any], alarm: bool, kill_at: int = 0, taken: dict[str, Any] | None = None
+    folder: Path,
+    budget: dict[str, Any],
+    alarm: bool,
+    kill_at: int = 0,
+    taken: dict[str, Any] | None = None,
+    known: dict[str, Any] | None = None,
 ) -> tuple[list[Event], State]:
     """Start or resume and work for two turns, as `Run.go` does; killed after so many new events if asked."""
     settings = plan.parse(
@@ -147,6 +154,8 @@ def session(
         )  # fmt: skip
 
         try:
+            if known is not None:
+                loop.once("memory.imported", "memory", lambda: {"memory": known})
             loop.once("seed.imported", "seed", lambda: seed(store))
             while loop.state.turn < 2:
                 loop.turn()
@@ -182,6 +191,33 @@ def test_killed_after_any_event_it_ends_with_the_same_events(
             session(folder, budget, alarm, kill_at, taken)
         again, _ = session(folder, budget, alarm, taken=taken)
         assert [event.content_hash for event in again] == expected, f"killed after {whole[kill_at - 1].key}"
+
+
+def told(right: bool) -> dict[str, Any]:
+    """A memory of forty verdicts, which the gain foreseen foretold, or of each the opposite."""
+    memory = Memory()
+    for number in range(40):
+        accepted = bool(number % 2)
+        signals = {"foreseen": (400 if accepted == right else 200) + 40 * (number // 20)}
+        outcome = "accepted" if accepted else "rejected"
+        memory.signals.learn(Episode(task="", run="", id="", operator="paid", outcome=outcome, signals=signals))
+    return memory.plain()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_what_the_signals_speak_for_is_tried_first_and_a_misleading_one_is_turned_round(
+    right: bool, tmp_path: Path
+) -> None:
+    """``free`` foresees more; where the turn's budget allows for one verdict, only that one is judged."""
+    budget = {"turn": {"problems": 1}}
+    events, _ = session(tmp_path / "whole", budget, alarm=False, known=told(right))
+    assert next(e.payload["id"] for e in events if e.kind == "verdict") == ("1.1" if right else "1.0")
+    for kill_at in range(1, len(events) + 1):
+        taken: dict[str, Any] = {}
+        with pytest.raises(Killed):
+            session(tmp_path / str(kill_at), budget, False, kill_at, taken, told(right))
+        again, _ = session(tmp_path / str(kill_at), budget, alarm=False, taken=taken, known=told(right))
+        assert [e.content_hash for e in again] == [e.content_hash for e in events]
 
 
 def kinds(events: Sequence[Event]) -> list[str]:

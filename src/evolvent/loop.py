@@ -116,7 +116,10 @@ class Loop:
         probes = [p for p in proposals if self._is_probe(p)]
         for proposal in probes:  # first, so that they meet the parent they had
             self._try(proposal)
-        for proposal in self._chosen(turn, [p for p in proposals if p not in probes]):
+        waiting = self._chosen(turn, [p for p in proposals if p not in probes])
+        while waiting:
+            proposal = self._next(waiting)
+            waiting.remove(proposal)
             self._try(proposal)
         standing.after_turn(self, turn)
         self.once(
@@ -274,6 +277,16 @@ class Loop:
         if not every or turn % every:
             return proposals
         return people.chosen(self, turn, [p for p in proposals if self._passes(p)])
+
+    def _next(self, waiting: Sequence[Proposal]) -> Proposal:
+        """What has been screened, in the order given; else what the signals that are known before speak for most.
+
+        From the ledger alone, so a resumed turn has the same order; memory may have learned from the one before.
+        """
+        screened = [p for p in waiting if self.ledger.get(f"{_id(p)}/screened") is not None]
+        if screened:
+            return screened[0]
+        return max(waiting, key=lambda p: self.state.promise(_id(p)))  # of equals the first
 
     def _try(self, proposal: Proposal) -> None:
         if not self._passes(proposal):

@@ -109,6 +109,10 @@ class State:
             # A standing check is the champion's, whatever turn it falls into: it leaves the candidates' budget alone.
             self.spent_before[unit] += cost if event.kind == "standing.checked" else 0
 
+    def promise(self, id_: str) -> float:
+        """What the signals of this turn's proposal say of its verdict: log odds, by how well each has told so far."""
+        return self.memory.signals.promise(self.proposals[id_]["signals"])
+
     def plain(self) -> dict[str, Any]:
         """As JSON, for a snapshot."""
         return {**vars(self), "memory": self.memory.plain()}
