@@ -103,11 +103,11 @@ class Server(ThreadingHTTPServer):
             return True
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
-        with suppress(OSError):
-            request.shutdown(socket.SHUT_WR)
-        self.close_request(request)
+        """Close a connection; whoever sees it closed finds its place free."""
         with self._changed:
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_WR)
+            self.close_request(request)
             self._open.discard(request)
             self._changed.notify_all()
 

@@ -53,7 +53,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     found = registry.load
     toy = {"tossed": RECIPE}
     monkeypatch.setattr(registry, "load", lambda group, name: toy.get(name) or found(group, name))
-    monkeypatch.setattr(running, "_UNIT", "test_running:unit")
+    monkeypatch.setattr(running, "_UNIT", "test_recipes_running:unit")
     return RECIPE
 
 
