@@ -1,8 +1,8 @@
 """Writes `docs/recipes.md` from the recipes and from the records of their runs.
 
 Run ``python scripts/recipes_page.py [FOLDER]``. With the folder of a run (``evolvent recipes run --all --quick --out
-FOLDER``) its records are taken over into `benchmarks/records/recipes/` first. `tests/recipes/test_recipes_running.py` fails
-when the page says something else than the records.
+FOLDER``) its records are taken over into `benchmarks/records/recipes/` first. `tests/recipes/test_recipes_running.py`
+fails when the page says something else than the records.
 
 Not here: running recipes; colours.
 """
