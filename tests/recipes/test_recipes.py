@@ -82,7 +82,12 @@ def test_every_arm_runs_and_learns_from_equal_steps_and_tokens(
         assert len(set(trained.values())) == 1, trained
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name_of)
+DEAR = ("challenger", "ratchet", "scaffold_ab", "seal", "star")  # ten to forty seconds each, twice
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(r, marks=[pytest.mark.slow] if r.name in DEAR else []) for r in RECIPES], ids=name_of
+)
 def test_the_same_seed_gives_the_same_figures(recipe: Recipe, tmp_path: Path) -> None:
     one, other = (run_arms(recipe, tmp_path, settings_of(recipe), (recipe.mechanism,)) for _ in range(2))
     assert one == other
