@@ -18,12 +18,12 @@ def explode() -> object:
     raise RuntimeError("no data here")
 
 
-@pytest.mark.parametrize("name", ["improvement", "logic", "sql_migration", "strings"])
+@pytest.mark.parametrize("name", ["logic", "sql_migration", "strings"])
 def test_registered_tasks_keep_the_contract(name: str) -> None:
     task = tasks.load(name)
     assert name in registry.names(registry.TASKS)
     assert task.name == name
-    assert task.skills
+    assert len(task.skills) >= 2
     assert task.max_output_tokens > 0
     assert task.filter in ("verified", "cycle", "feedback")
     assert all(task.axes.values())
