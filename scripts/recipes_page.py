@@ -18,7 +18,7 @@ from typing import Any
 
 from evolvent import registry
 from evolvent.recipes.base import Recipe
-from evolvent.recipes.observed import Row, others, read_record, rows, sentence
+from evolvent.recipes.observed import Row, others, records, rows, sentence
 from evolvent.recipes.running import SIZES, load, record_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,8 +48,7 @@ def page() -> str:
 
 def records_of(recipe: Recipe) -> list[dict[str, Any]]:
     """What is recorded of a recipe, by size."""
-    paths = [record_path(RECORDS, recipe.name, size) for size in SIZES]
-    return [read_record(path) for path in paths if path.is_file()]
+    return records(RECORDS, recipe)
 
 
 def _overview(recipes: list[Recipe]) -> Iterator[str]:

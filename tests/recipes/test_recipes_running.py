@@ -17,7 +17,7 @@ from evolvent.cli import main
 from evolvent.errors import UsageError
 from evolvent.recipes import running
 from evolvent.recipes.base import Figures, Recipe, Unit
-from evolvent.recipes.observed import brief, others, read_record, rows, sentence
+from evolvent.recipes.observed import brief, others, records, rows, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +78,7 @@ def test_a_run_is_recorded_and_goes_on(registered: Recipe, tmp_path: Path) -> No
     record = running.run(registered, tmp_path, "quick", seeds=[0, 1], say=said.append)
     assert len(said) == 6
     assert all(line.startswith("tossed: ") for line in said)
-    assert read_record(running.record_path(tmp_path, "tossed", "quick")) == record
+    assert records(tmp_path, registered) == [record]
     again: list[str] = []
     more = running.run(registered, tmp_path, "quick", say=again.append)
     assert sum("done before" in line for line in again) == 6
@@ -101,10 +101,20 @@ def test_what_holds_0_is_not_seen_and_the_opposite_is_said() -> None:
 
 
 def test_a_broken_record_is_refused(tmp_path: Path) -> None:
-    for text, says in (("{", "cannot be read"), ("{}", "lacks cpu_s, figures")):
-        (tmp_path / "x.json").write_text(text)
+    other = json.dumps({**record_of(gain=0.5), "figures": {"more": {}}})
+    for text, says in (
+        ("{", "cannot be read"),
+        ("[]", "but a list"),
+        ("{}", "lacks cpu_s, figures"),
+        (other, "other arms"),
+    ):
+        running.record_path(tmp_path, RECIPE.name, "quick").write_text(text)
         with pytest.raises(UsageError, match=says):
-            read_record(tmp_path / "x.json")
+            records(tmp_path, RECIPE)
+
+
+def test_a_seed_that_is_named_twice_counts_once(registered: Recipe, tmp_path: Path) -> None:
+    assert running.run(registered, tmp_path, "quick", seeds=[1, 0, 1])["seeds"] == [1, 0]
 
 
 def test_the_commands_list_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

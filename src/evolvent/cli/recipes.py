@@ -27,12 +27,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="As `evolvent recipes 
 
 def recipes_list(out: Out = _OUT, as_json: AsJson = False) -> None:
     """Every recipe: where it comes from, its control, what is expected, and what was observed last in the folder."""
-    from evolvent.recipes.observed import brief
+    from evolvent.recipes.observed import brief, records
 
     found = []
     for recipe in map(_load, _names()):
-        records = _records(out, recipe)
-        last = "; ".join(brief(recipe, record) for record in records)
+        last = "; ".join(brief(recipe, record) for record in records(out, recipe))
         found.append((recipe, last or "not run in this folder"))
     if as_json:
         return emit([{**_plain(recipe), "observed": last} for recipe, last in found])
@@ -44,11 +43,11 @@ def recipes_show(name: Name, out: Out = _OUT, as_json: AsJson = False) -> None:
     """What a recipe does: its arms, its traps, its source file, and what was observed in the folder."""
     import inspect
 
-    from evolvent.recipes.observed import sentence
+    from evolvent.recipes.observed import records, sentence
 
     recipe = _load(name)
     source = str(inspect.getsourcefile(recipe.run))
-    observed = [sentence(recipe, record) for record in _records(out, recipe)]
+    observed = [sentence(recipe, record) for record in records(out, recipe)]
     if as_json:
         return emit({**_plain(recipe), "source": source, "observed": observed})
     does = (inspect.getdoc(inspect.getmodule(recipe.run)) or "").strip()
@@ -108,14 +107,6 @@ def _load(name: str) -> Recipe:
     from evolvent.recipes import running
 
     return running.load(name)
-
-
-def _records(out: Path, recipe: Recipe) -> list[dict[str, Any]]:
-    from evolvent.recipes import running
-    from evolvent.recipes.observed import read_record
-
-    paths = [running.record_path(out, recipe.name, size) for size in running.SIZES]
-    return [read_record(path) for path in paths if path.is_file()]
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from typing import Any
 from evolvent.errors import UsageError
 from evolvent.judge.stats import paired_interval
 from evolvent.recipes.base import Recipe
+from evolvent.recipes.running import SIZES, record_path
 
-__all__ = ["Row", "brief", "others", "read_record", "rows", "sentence"]
+__all__ = ["Row", "brief", "others", "records", "rows", "sentence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +47,27 @@ class Row:
         return sum(self.values) / len(self.values)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """A record that `running.run` wrote.
+def records(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
+    """What `running.run` recorded of a recipe in a folder, by size.
 
     Raises:
-        UsageError: there is none, or it cannot be read as one.
+        UsageError: a file cannot be read as that.
     """
+    paths = [record_path(folder, recipe.name, size) for size in SIZES]
+    return [_read(path, recipe) for path in paths if path.is_file()]
+
+
+def _read(path: Path, recipe: Recipe) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path}: cannot be read as the record of a recipe: {exc}") from None
+    if not isinstance(record, dict):
+        raise UsageError(f"{path}: is no record of a recipe, but a {type(record).__name__}")
     if missing := {"recipe", "size", "seeds", "settings", "figures", "cpu_s", "start_cpu_s"} - record.keys():
         raise UsageError(f"{path}: is no record of a recipe: it lacks {', '.join(sorted(missing))}")
+    if record["figures"].keys() != recipe.arms.keys():
+        raise UsageError(f"{path}: is of other arms than {recipe.name} has now; delete it, or run the recipe again")
     return record
 
 

@@ -72,7 +72,7 @@ def run(recipe: Recipe, folder: Path, size: str, *, seeds: Sequence[int] = (), s
         JobFailed: a unit failed; finished ones are kept.
     """
     settings = recipe.full if size == "full" else recipe.quick
-    chosen = list(seeds) or list(settings["seeds"])
+    chosen = list(dict.fromkeys(seeds)) or list(settings["seeds"])  # one counted twice would look surer than it is
     own = {name: value for name, value in settings.items() if name != "seeds"}
     done: dict[tuple[str, int], JobResult] = {}
     with JobEngine(Store(folder / "store"), workers=WORKERS) as engine:
