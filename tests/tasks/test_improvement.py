@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolvent import policy
+from evolvent import policy, tasks
 from evolvent.errors import SandboxError
 from evolvent.tasks import improvement
 from evolvent.tasks.improvement import Improvement
@@ -53,6 +53,14 @@ def test_the_same_generator_gives_the_same_problems_and_cells_are_kept() -> None
         task.generate("large", random.Random(0), 1)
 
 
+def test_it_is_registered_and_keeps_the_contract_with_the_one_skill_that_it_has() -> None:
+    task = tasks.load("improvement")
+    assert (task.name, task.skills) == ("improvement", ("small",))
+    assert all(task.axes.values())
+    assert task.filter == "verified"
+    assert (task.advance("", TEXT), task.revise("", TEXT), task.inverse_prompt("", TEXT)) == (("", None), None, None)
+
+
 @given(st.text() | st.sampled_from(["{}", "null", TEXT + " x", TEXT.replace("bandit", "bandits")]))
 def test_what_is_no_policy_starts_no_run(output: str) -> None:
     task = Improvement()
@@ -81,6 +89,13 @@ def test_a_run_that_cannot_be_done_says_nothing_of_the_policy(
 ) -> None:
     task = answering(monkeypatch, code)
     with pytest.raises(SandboxError, match=said):
+        task.verify(one(task), TEXT, 0)
+
+
+def test_a_process_that_does_not_start_says_nothing_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(improvement, "COMMAND", ("/nowhere/python",))
+    task = Improvement()
+    with pytest.raises(SandboxError, match="does not start"):
         task.verify(one(task), TEXT, 0)
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
-
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import EvolventConfig, fresh
 from evolvent.train.batches import Example, Source, batches
 from evolvent.train.optimise import Schedule, optimise
 from evolvent.types import derive_seed
@@ -30,13 +28,12 @@ def seedling(
     parts: int = 200,
 ) -> dict[str, bytes]:
     """Files of a model trained on `examples`, ten steps at a time, until it is `ready` or `parts` are over."""
-    torch.manual_seed(derive_seed("seedling", seed) >> 1)
     codec = CharCodec(alphabet)
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=width, num_hidden_layers=layers, num_attention_heads=2,
         intermediate_size=2 * width,
     )  # fmt: skip
-    model = EvolventForCausalLM(config)
+    model = fresh(config, derive_seed("seedling", seed) >> 1)
     schedule = Schedule(steps=_STEPS, learning_rate=2.5e-3, final=1.0, warmup=1)
     files = to_files(model, codec)
     for part in range(parts):

@@ -153,9 +153,12 @@ class _Runs:
     def _asked(self, question: Json) -> str:
         """The answering line, or ``""`` if the process ended before it."""
         if self._process is None:
-            self._process = subprocess.Popen(  # its errors go where ours go
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            try:  # its errors go where ours go; a person's Ctrl-C is ours to answer
+                self._process = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+                )
+            except OSError as exc:
+                raise SandboxError(f"small run: its process does not start: {exc}") from None
             self._finish = weakref.finalize(self, _ended, self._process)
         process, answer = self._process, ""
         assert process.stdin is not None
