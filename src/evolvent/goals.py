@@ -18,6 +18,7 @@ from typing import Any
 from evolvent.observe.diagnose import SMALLEST_SLICE, wilson
 from evolvent.types import Trace, dec
 
+MS_AN_HOUR = 3_600_000
 OPEN_LIMIT = 3
 PATIENCE_TURNS = 8  # that a subgoal may cost without a promotion, and that a given-up slice is left alone
 PACE_STRETCHES = (

@@ -13,7 +13,7 @@ import difflib
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -265,7 +265,7 @@ class Settings(_Strict):
     proposers: list[str] = Field(
         default=["bandit"], min_length=1, description="who thinks of changes; several compete for the turn's places"
     )
-    priors: dict[str, int] = Field(
+    priors: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(
         default={},
         description="gain expected of a kind of change before there is evidence, points; else as the operator declares",
     )

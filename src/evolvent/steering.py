@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from evolvent import goals, standing
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent
-from evolvent.goals import Left, Measured
+from evolvent.goals import MS_AN_HOUR, Left, Measured
 from evolvent.observe.diagnose import diagnose
 from evolvent.plan import Settings
 from evolvent.state import State
@@ -27,7 +27,6 @@ from evolvent.types import Diagnosis, Goal, Trace, dec
 
 __all__ = ["concluded", "diagnosed", "goal_of", "measured", "out_of_budget", "steered"]
 
-MS_AN_HOUR = 3_600_000
 WEAKNESSES = 6  # of a diagnosis, besides those of open subgoals
 
 Payload = dict[str, Any]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Pursued"]
 
 Json = Mapping[str, Any]
-_MS_AN_HOUR = 3_600_000
 
 
 class Pursued:
@@ -168,7 +167,7 @@ class Pursued:
             case "turns":
                 true = self.turns >= turns
             case "hours":
-                true = 0 < self.goal["hours"] * _MS_AN_HOUR <= self.worked_ms
+                true = 0 < self.goal["hours"] * goals.MS_AN_HOUR <= self.worked_ms
             case "pace":
                 true = bool(self.goal["hours"]) or self.turns >= goals.PACE_STRETCHES * (turns - self.turns)
             case _:

@@ -24,7 +24,8 @@ def goal(folder: Dir = HERE, as_json: AsJson = False) -> None:
 
 
 def _told(run: Run, ledger: Ledger) -> dict[str, Any]:
-    from evolvent.steering import MS_AN_HOUR, goal_of, measured
+    from evolvent.goals import MS_AN_HOUR
+    from evolvent.steering import goal_of, measured
 
     state = run.state(ledger)
     found = measured(state, run.settings)
