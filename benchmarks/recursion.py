@@ -2,11 +2,11 @@
 
 A small run (`evolvent.trial`) begins with a tiny model that solves a fixed share of a string function's problems
 (declared: these seeds learn from reference answers) and ends when its champion solves the target's share of fresh ones;
-what it spends until then is the cost of the target, a run that never gets there costing all its FLOPs. Twelve functions
-are for learning, twelve others, which move letters in other ways, for showing; costs are compared as logarithms, paired
+what it spends until then is the cost of the target, a run that never gets there costing all its FLOPs. Ten functions
+are for learning, eight others, which move letters in other ways, for showing; costs are compared as logarithms, paired
 by function and seed.
 
-``cold`` has no memory and the policy by hand. ``warm`` has the memory of runs on the twelve functions for learning, one
+``cold`` has no memory and the policy by hand. ``warm`` has the memory of runs on the ten functions for learning, one
 after the other, ``shuffled`` the same with its names moved round among the changes. ``round_1`` to ``round_3`` have no
 memory and the policy that the loop made of the one by hand on its own task, ``improvement``: a run as in
 `recipes/meta`, on problems of the functions for learning, where the judge's gate decides; each round begins with the
@@ -21,7 +21,6 @@ import dataclasses
 import fcntl
 import json
 import math
-import random
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -33,6 +32,8 @@ import yaml
 from common import ROOT, Results, Unit, bench_main, paired_interval  # the frame shared by all benchmarks
 
 from evolvent import policy
+from evolvent.memory.memory import Memory
+from evolvent.memory.placebo import dealt_anew
 from evolvent.run import Run
 from evolvent.scaffold import grammar
 from evolvent.tasks.strings import small
@@ -73,24 +74,6 @@ def warm_memory(unit: Unit) -> dict[str, Any]:
         return memory
 
     return made_once(unit, f"memory-{unit.seed}", make)
-
-
-def shuffled(memory: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The memory with its arms' names moved one place round in a random order: none keeps its own."""
-    arms = sorted({key.split("|")[0] for key in memory["effects"]["groups"]})
-    random.Random(seed).shuffle(arms)
-    other = dict(zip(arms, arms[1:] + arms[:1], strict=True))
-
-    def renamed(key: str) -> str:
-        return f"{other[key.split('|', maxsplit=1)[0]]}|{key.split('|', 1)[1]}"
-
-    for part in ("groups", "values"):
-        memory["effects"][part] = {renamed(key): effect for key, effect in memory["effects"][part].items()}
-    for rule in memory["rules"]["edges"]:
-        rule["arm"] = other[rule["arm"]]
-    memory["rules"]["arms"] = {other[name]: counts for name, counts in memory["rules"]["arms"].items()}
-    memory["episodes"] = []  # what was tried names its parameters, which fit no other operator
-    return memory
 
 
 def evolved(unit: Unit) -> list[dict[str, Any]]:
@@ -144,7 +127,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         memory = warm_memory(unit)
     if unit.arm == "shuffled":
         assert memory is not None
-        memory = shuffled(memory, unit.seed)
+        memory = dealt_anew(Memory.from_plain(memory), unit.seed).plain()
     if unit.arm in (*ROUNDS, "both"):
         rounds = evolved(unit)
         chosen = rounds[ROUNDS.index(unit.arm) if unit.arm in ROUNDS else -1]["policy"]
@@ -198,13 +181,13 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2], "flops": 2 * 10**10, "truth": 300, "version": 3,
-    "learning": small.LEARNING, "showing": small.SHOWING,
+    "seeds": [3, 4, 5], "flops": 2 * 10**10, "truth": 300, "version": 4,
+    "learning": small.LEARNING[2:], "showing": small.SHOWING[::3] + small.SHOWING[1::3],
     "meta_turns": 3, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 2},
     "meta_plan": {"max_items": 160, "minimum_gain_points": 25, "first_epoch_slots": 4},
 }  # fmt: skip
 QUICK: dict[str, Any] = {
-    **FULL, "seeds": [0], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "showing": small.SHOWING[:2],
+    **FULL, "seeds": [3], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "showing": small.SHOWING[:2],
     "meta_turns": 1, "meta": {"dev": {"problems": 10}, "probes": {"every_turns": 0}, "proposals_per_turn": 1},
     "meta_plan": {"max_items": 64, "minimum_gain_points": 50, "first_epoch_slots": 2},
 }  # fmt: skip

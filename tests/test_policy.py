@@ -61,11 +61,18 @@ def test_what_is_none_is_refused(text: str) -> None:
         policy.read(text)
 
 
-@given(policies, st.sampled_from(sorted(policy.SPACE)), st.sampled_from([-2, -1, 1, 2]))
-def test_a_neighbour_differs_in_one_value(chosen: policy.Policy, name: str, move: int) -> None:
+@given(policies, st.sampled_from([*policy.SPACE, *policy.TOGETHER]), st.sampled_from([-2, -1, 1, 2]))
+def test_a_neighbour_differs_in_what_is_moved(chosen: policy.Policy, name: str, move: int) -> None:
     near = policy.neighbour(chosen, name, move)
     policy.check(near)
-    assert [key for key in chosen if near[key] != chosen[key]] == [name]
+    assert {key for key in chosen if near[key] != chosen[key]} == set(policy.TOGETHER.get(name, [name]))
+
+
+def test_a_faster_pace_is_smaller_builds_at_a_higher_rate() -> None:
+    near = policy.neighbour(policy.BY_HAND, "pace", -1)
+    assert {key: near[key] for key in near if near[key] != policy.BY_HAND[key]} == {
+        "problems": 60, "steps": 60, "learning_rate": "0.01",
+    }  # fmt: skip
 
 
 def test_a_prior_is_of_an_operator_of_the_plan() -> None:

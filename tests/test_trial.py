@@ -14,7 +14,7 @@ from evolvent.memory.memory import Memory
 from evolvent.trial import Budgets, Outcome
 
 QUICK = {**policy.BY_HAND, "problems": 30, "steps": 30, "samples": 1, "learning_rate": "0.01"}
-BUDGETS = Budgets(flops=2 * 10**9, truth=100, seed_share=0.25, target=0.6)
+BUDGETS = Budgets(flops=3 * 10**9, truth=100, seed_share=0.25, target=0.6)
 
 
 @pytest.fixture(scope="module", autouse=True)

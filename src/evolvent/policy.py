@@ -17,7 +17,7 @@ from evolvent.types import canonical_json
 
 Policy = dict[str, str | int]
 
-OPERATORS = ("self_labels", "gold", "policy", "scaffold")
+OPERATORS = ("self_labels", "directive", "gold", "policy", "scaffold")
 _POINTS = (0, 2, 5, 10, 20)
 SPACE: Mapping[str, tuple[str | int, ...]] = {
     "proposer": ("bandit", "rules", "population", "crossover", "random"),
@@ -29,10 +29,16 @@ SPACE: Mapping[str, tuple[str | int, ...]] = {
     "steps": (30, 60, 120, 240),
     "target_rate": (25, 50, 75),
 }
+# What is often right only together: how large a build is; and how large, with a learning rate against it.
+TOGETHER: Mapping[str, Mapping[str, int]] = {
+    "size": {"problems": 1, "steps": 1},
+    "pace": {"problems": 1, "steps": 1, "learning_rate": -1},
+}
 # By hand: the priors nearest to those that the operators declare, and builds as in earlier runs on small functions.
 BY_HAND: Policy = {
-    "proposer": "bandit", "prior_self_labels": 10, "prior_gold": 2, "prior_policy": 5, "prior_scaffold": 10,
-    "gold_share": 60, "learning_rate": "0.005", "problems": 120, "samples": 2, "steps": 120, "target_rate": 50,
+    "proposer": "bandit", "prior_self_labels": 10, "prior_directive": 5, "prior_gold": 2, "prior_policy": 5,
+    "prior_scaffold": 10, "gold_share": 60, "learning_rate": "0.005", "problems": 120, "samples": 2, "steps": 120,
+    "target_rate": 50,
 }  # fmt: skip
 _BUILD = ("gold_share", "learning_rate", "problems", "samples", "steps", "target_rate")
 
@@ -82,6 +88,9 @@ def settings(policy: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def neighbour(policy: Mapping[str, Any], name: str, move: int) -> Policy:
-    """The policy with one value moved by so many places in its list, whose ends meet."""
-    values = SPACE[name]
-    return {**policy, name: values[(values.index(policy[name]) + move) % len(values)]}
+    """The policy with one value, or those of `TOGETHER`, moved by so many places in its list, whose ends meet."""
+    moved = dict(policy)
+    for value, sign in TOGETHER.get(name, {name: 1}).items():
+        values = SPACE[value]
+        moved[value] = values[(values.index(policy[value]) + sign * move) % len(values)]
+    return moved

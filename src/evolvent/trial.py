@@ -192,7 +192,7 @@ def _settings(
     task: str, seed: int, chosen: Mapping[str, Any], proposers: Sequence[str], operators: Sequence[str]
 ) -> plan.Settings:
     fixed = {
-        "task": task, "model": "none", "seed": seed, "goal": {"turns": _MOST_TURNS},
+        "task": task, "model": "none", "seed": derive_seed("trial", task, seed), "goal": {"turns": _MOST_TURNS},
         "plan": {
             "operators": list(operators), "max_parameters": 100_000, "target": "short",
             "protected": {"short": 5}, "minimum_gain_points": 5, "max_items": 1500,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import episode
 
-from evolvent.memory.effects import Case, Effect, Effects
+from evolvent.memory.effects import Case, Effect, Effects, Prior
 
 HERE, THERE = Case(band="middle", error="wrong_letters"), Case(band="low", error="syntax")
 seen = st.builds(
@@ -46,24 +46,26 @@ def test_estimates_are_finite_and_between_prior_and_evidence(episodes: list) -> 
     made = Effects()
     for e in episodes:
         made.learn(e)
-    known = made.estimate("gold", {}, HERE, 2.0)
+    known = made.estimate("gold", {}, HERE, Prior(points=2.0))
     gains = [e.gain / 1000 for e in episodes if e.operator == "gold" and e.gain is not None]
     assert min([2.0, *gains]) - 1e-9 <= known.mean <= max([2.0, *gains]) + 1e-9
     assert 0 < known.error < known.deviation
 
 
 def test_the_estimate_starts_at_the_prior_and_follows_the_evidence() -> None:
-    none, few, many = (effects(*[10.0] * n).estimate("gold", {}, HERE, 2.0) for n in (0, 1, 50))
+    none, few, many = (effects(*[10.0] * n).estimate("gold", {}, HERE, Prior(points=2.0)) for n in (0, 1, 50))
     assert none.mean == 2.0
     assert 2.0 < few.mean < many.mean <= 10.0
     assert many.mean == pytest.approx(10.0, abs=0.5)
     assert many.error < few.error < none.error
-    assert effects(*[10.0] * 50).estimate("policy", {}, HERE, 2.0).mean == 2.0, "another operator's evidence"
+    assert effects(*[10.0] * 50).estimate("policy", {}, HERE, Prior(points=2.0)).mean == 2.0, (
+        "another operator's evidence"
+    )
 
 
 def test_a_class_never_seen_borrows_from_those_that_were() -> None:
     made = effects(*[10.0] * 20)
-    here, there = (made.estimate("gold", {}, case, 0.0) for case in (HERE, THERE))
+    here, there = (made.estimate("gold", {}, case, Prior(points=0.0)) for case in (HERE, THERE))
     assert 8 < there.mean <= here.mean
     assert there.error > here.error
 
@@ -72,16 +74,27 @@ def test_classes_that_differ_are_told_apart_the_sooner_the_more_they_differ() ->
     made = effects(*[12.0] * 12, error="a")
     for gain in [-12.0] * 12:
         made.learn(episode(gain=round(1000 * gain), error="b"))
-    a, b = (made.estimate("gold", {}, Case(band="middle", error=e), 0.0).mean for e in "ab")
+    a, b = (made.estimate("gold", {}, Case(band="middle", error=e), Prior(points=0.0)).mean for e in "ab")
     assert a > 9
     assert b < -9
+
+
+def test_a_value_gives_its_share_until_it_was_seen() -> None:
+    """A build at half the cost is expected to gain half as much; what was measured with it takes over."""
+    prior = Prior(points=8.0, shares={"x=1": 0.5})
+    half, whole = (Effects().estimate("gold", {"x": x}, HERE, prior).mean for x in (1, 2))
+    assert (half, whole) == (4.0, 8.0)
+    made = Effects()
+    for x in [1, 2] * 40:
+        made.learn(episode(gain=10_000, params={"x": x}))
+    assert made.estimate("gold", {"x": 1}, HERE, prior).mean == pytest.approx(10.0, abs=1.5), "as good as the whole"
 
 
 def test_values_of_parameters_shift_the_estimate() -> None:
     made = effects(*[8.0] * 10, params={"x": 1})
     for gain in [0.0] * 10:
         made.learn(episode(gain=round(1000 * gain), params={"x": 2}))
-    one, two, new = (made.estimate("gold", {"x": x}, HERE, 0.0) for x in (1, 2, 3))
+    one, two, new = (made.estimate("gold", {"x": x}, HERE, Prior(points=0.0)) for x in (1, 2, 3))
     assert two.mean < new.mean < one.mean
     assert new.error > one.error
 
@@ -89,11 +102,11 @@ def test_values_of_parameters_shift_the_estimate() -> None:
 def test_draws_of_one_call_belong_together() -> None:
     """The arm is drawn once: choices that differ in no parameter are worth the same, and many are not more hopeful."""
     rng = random.Random(0)
-    same = [Effects().draws("gold", [{}] * 3, HERE, 2.0, rng) for _ in range(2000)]
+    same = [Effects().draws("gold", [{}] * 3, HERE, Prior(points=2.0), rng) for _ in range(2000)]
     assert all(len(set(draws)) == 1 for draws in same)
     assert statistics.fmean(draws[0] for draws in same) == pytest.approx(2.0, abs=0.8)
     assert statistics.stdev(draws[0] for draws in same) > 8
-    apart = Effects().draws("gold", [{"x": 1}, {"x": 2}, {"x": 1}], HERE, 2.0, rng)
+    apart = Effects().draws("gold", [{"x": 1}, {"x": 2}, {"x": 1}], HERE, Prior(points=2.0), rng)
     assert apart[0] == apart[2] != apart[1]
 
 
@@ -103,13 +116,13 @@ def test_cost_follows_what_values_made_of_it() -> None:
         made.learn(episode(params={"x": x}, mflops=mflops))
     assert (made.cost("gold", {"x": 1}), made.cost("gold", {"x": 2}), made.cost("gold", {"x": 3})) == (100, 300, 200)
     assert made.cost("policy", {}) == 0
-    assert made.foresee("gold", {"x": 2}, HERE, 0.0).flops == 300 * 10**6
+    assert made.foresee("gold", {"x": 2}, HERE, Prior(points=0.0)).flops == 300 * 10**6
 
 
 def test_programs_are_arms_of_their_own() -> None:
     made = Effects()
     made.learn(episode(operator="scaffold", params={"kind": "vote"}, gain=20_000, mflops=0))
-    vote, retry = (made.estimate("scaffold", {"kind": kind}, HERE, 10.0) for kind in ("vote", "retry"))
+    vote, retry = (made.estimate("scaffold", {"kind": kind}, HERE, Prior(points=10.0)) for kind in ("vote", "retry"))
     assert vote.mean > 10.0 == retry.mean
     assert made.forget("scaffold") == 1
     assert made.plain() == Effects().plain()
@@ -129,7 +142,7 @@ def test_the_range_foreseen_holds_what_comes_as_often_as_it_should() -> None:
         rng, made = random.Random(run), Effects()
         mean = rng.gauss(3, 8)
         for trial in range(40):
-            foreseen = made.foresee("gold", {}, HERE, 3.0)
+            foreseen = made.foresee("gold", {}, HERE, Prior(points=3.0))
             gain = rng.gauss(mean, 6)
             if trial >= 10:
                 trials += 1
@@ -150,7 +163,7 @@ def test_shrinkage_is_nearer_to_the_truth_than_the_classes_own_means() -> None:
             for gain in gains:
                 made.learn(episode(error=error, gain=round(1000 * gain)))
         for error, mean in truth.items():
-            known = made.estimate("gold", {}, Case(band="middle", error=error), 0.0)
+            known = made.estimate("gold", {}, Case(band="middle", error=error), Prior(points=0.0))
             shrunk += (known.mean - mean) ** 2
             own += (statistics.fmean(drawn[error]) - mean) ** 2
     assert shrunk < 0.7 * own

@@ -122,6 +122,19 @@ class Case:
     error: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is expected of an operator before any evidence.
+
+    Attributes:
+        points: gain with its usual values.
+        shares: of the operator's gain that another value is expected to give, by ``param=value``; 1 if not named.
+    """
+
+    points: float
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass
 class Effects:
     """All sums: `groups` by ``arm|band|error``, `values` by ``arm|param=value``."""
@@ -146,19 +159,19 @@ class Effects:
         self.values = {k: e for k, e in self.values.items() if not _names(k, arm_or_operator)}
         return before - len(self.groups)
 
-    def estimate(self, operator: str, params: Mapping[str, Any], case: Case, prior_points: float) -> Estimate:
+    def estimate(self, operator: str, params: Mapping[str, Any], case: Case, prior: Prior) -> Estimate:
         """The mean gain of a change in a case, shrunk level by level, shifted by what its parameters' values did.
 
         Args:
             operator: registered name.
-            params: its parameters; a value never seen adds doubt and no points.
+            params: its parameters; a value never seen adds doubt, and the points that its prior says.
             case: regime and failure class.
-            prior_points: the operator's prior.
+            prior: before any evidence.
         """
         name = arm(operator, params)
         own = self._own(name)
         trial = self._trial_variance(list(own.values()))
-        mean, variance = _updated(prior_points, _ARM_VARIANCE, _sum(own.values()), trial)
+        mean, variance = _updated(prior.points, _ARM_VARIANCE, _sum(own.values()), trial)
         prefix = name
         for part in (case.band, _barless(case.error)):
             level = _grouped(own, prefix.count("|") + 2)
@@ -166,14 +179,15 @@ class Effects:
             prefix = f"{prefix}|{part}"
             mean, variance = _within(mean, variance, spread, level.get(prefix, Effect()), trial)
         values = _value_names(operator, params)
+        whole = mean
         for value in values:
-            shift, doubt = self._shift(name, value, len(values))
+            shift, doubt = self._shift(name, value, len(values), prior, whole)
             mean, variance = mean + shift, variance + doubt
         n = sum(effect.n for effect in own.values())
         return Estimate(mean=mean, error=sqrt(variance), deviation=sqrt(trial + variance), n=n)
 
     def draws(
-        self, operator: str, choices: Sequence[Mapping[str, Any]], case: Case, prior_points: float, rng: random.Random
+        self, operator: str, choices: Sequence[Mapping[str, Any]], case: Case, prior: Prior, rng: random.Random
     ) -> list[float]:
         """One draw of the mean gain of each choice from what is known of it, for Thompson sampling.
 
@@ -187,18 +201,18 @@ class Effects:
             name, values = arm(operator, params), _value_names(operator, params)
             if name not in arms:
                 plain = {"kind": params["kind"]} if "kind" in params else {}
-                known = self.estimate(operator, plain, case, prior_points)
+                known = self.estimate(operator, plain, case, prior)
                 arms[name] = rng.gauss(known.mean, known.error)
             for value in values:
                 if value not in shifts:
-                    mean, variance = self._shift(name, value, len(values))
+                    mean, variance = self._shift(name, value, len(values), prior, arms[name])
                     shifts[value] = rng.gauss(mean, sqrt(variance))
             drawn.append(arms[name] + sum(shifts[value] for value in values))
         return drawn
 
-    def foresee(self, operator: str, params: Mapping[str, Any], case: Case, prior_points: float) -> Foreseen:
+    def foresee(self, operator: str, params: Mapping[str, Any], case: Case, prior: Prior) -> Foreseen:
         """What the next trial should give and cost."""
-        known = self.estimate(operator, params, case, prior_points)
+        known = self.estimate(operator, params, case, prior)
         return Foreseen(points=known.mean, deviation=known.deviation, flops=self.cost(operator, params) * 10**6)
 
     def cost(self, operator: str, params: Mapping[str, Any]) -> int:
@@ -214,12 +228,13 @@ class Effects:
                 factor *= seen.mflops / seen.builds / mean
         return round(mean * factor)
 
-    def _shift(self, name: str, value: str, parameters: int) -> tuple[float, float]:
-        """Mean and variance of what a value adds to its arm's mean: apart from the arm's by what was seen with it."""
+    def _shift(self, name: str, value: str, parameters: int, prior: Prior, whole: float) -> tuple[float, float]:
+        """Mean and variance of what a value adds to `whole`, its arm's gain: by its share until more of it was seen."""
         own, spread = self._own(name), _GROUP_VARIANCE / max(1, parameters)
-        seen = self.values.get(value, Effect())
-        mean, variance = _within(0.0, 0.0, spread, seen, self._trial_variance(list(own.values())))
-        return mean - (spread - variance) / spread * _sum(own.values()).mean if seen.n else 0.0, variance
+        seen, before = self.values.get(value, Effect()), (prior.shares.get(value.split("|", 1)[1], 1.0) - 1) * whole
+        apart = before + (_sum(own.values()).mean if seen.n else 0.0)
+        mean, variance = _within(apart, 0.0, spread, seen, self._trial_variance(list(own.values())))
+        return mean - (apart - before), variance
 
     def _own(self, name: str) -> dict[str, Effect]:
         return {key: effect for key, effect in self.groups.items() if key.split("|", 1)[0] == name}

@@ -1,4 +1,4 @@
-"""The operator that changes a policy: one value of it, by a few places in its list.
+"""The operator that changes a policy: one value of it, or a few that belong together, by places in their lists.
 
 Not here: what a policy may say (`evolvent.policy`), what it is worth (`tasks/improvement`).
 """
@@ -15,8 +15,8 @@ from evolvent.scaffold import grammar
 
 POLICY_EDIT = OperatorSpec(
     name="policy_edit",
-    summary="change one value of the policy, to one nearby or further off",
-    space={"move": (-2, -1, 1, 2), "setting": tuple(policy.SPACE)},
+    summary="change one value of the policy, or some that belong together, to one nearby or further off",
+    space={"move": (-2, -1, 1, 2), "setting": (*policy.SPACE, *policy.TOGETHER)},
     prior_points=2.0,
     relative_cost=0.1,
 )

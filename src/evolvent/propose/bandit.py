@@ -33,7 +33,7 @@ class BanditProposer:
         ranked: list[tuple[float, OperatorSpec, dict[str, Any]]] = []
         for spec in specs:
             choices = all_choices(spec, situation, rng)
-            draws = memory.effects.draws(spec.name, choices, situation.case, spec.prior_points, rng)
+            draws = memory.effects.draws(spec.name, choices, situation.case, spec.prior, rng)
             ranked += [(drawn / prices.of(spec, p), spec, p) for drawn, p in zip(draws, choices, strict=True)]
         ranked.sort(key=lambda row: -row[0])
         return [situation.idea(spec, params) for _, spec, params in ranked[:count]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol
 
-from evolvent.memory.effects import Case, Estimate, Foreseen
+from evolvent.memory.effects import Case, Estimate, Foreseen, Prior
 from evolvent.memory.memory import Memory
 from evolvent.types import Diagnosis, canonical_json
 
@@ -27,7 +27,7 @@ class OperatorSpec:
         name: registered name.
         summary: one sentence for people.
         space: parameter -> values that may be chosen, in their order.
-        prior_points: gain expected before any evidence, percentage points.
+        prior_points: gain expected of the usual values before any evidence, percentage points.
         relative_cost: build cost, 1 for a full round of self-labels and fine-tuning, with the usual values.
         usual: the usual value of a parameter, where it is not the first.
         scales: parameters whose values multiply a share of that cost -> the share; what no share names is fixed.
@@ -49,6 +49,22 @@ class OperatorSpec:
         """Build cost of these parameters, as declared."""
         factors = (share * (prod(float(params[name]) for name in names) - 1) for names, share in self.scales.items())
         return self.relative_cost * (1 + sum(factors))
+
+    @property
+    def prior(self) -> Prior:
+        """What is expected before any evidence: a cheaper build gives its share of the gain, a dearer one no more.
+
+        So that a build is not thought a bargain for being small: before it was seen, only chance would speak for that.
+        """
+        usual = {name: self.usual.get(name, values[0]) for name, values in self.space.items()}
+        whole = self.cost(usual)
+        shares = {
+            f"{name}={canonical_json(value)}": self.cost({**usual, name: value}) / whole
+            for name, values in self.space.items()
+            for value in values
+            if whole
+        }
+        return Prior(points=self.prior_points, shares={name: share for name, share in shares.items() if share < 1})
 
     def is_usual(self, params: Mapping[str, Any]) -> bool:
         """Each parameter has its usual value; which program is the usual one is not said."""
@@ -129,11 +145,11 @@ class Situation:
 
     def estimate(self, spec: OperatorSpec, params: Mapping[str, Any]) -> Estimate:
         """What memory says of its gain here."""
-        return self.memory.effects.estimate(spec.name, params, self.case, spec.prior_points)
+        return self.memory.effects.estimate(spec.name, params, self.case, spec.prior)
 
     def idea(self, spec: OperatorSpec, params: dict[str, Any], why: str = "") -> Idea:
         """The idea, with the gain that memory foresees."""
-        foreseen = self.memory.effects.foresee(spec.name, params, self.case, spec.prior_points)
+        foreseen = self.memory.effects.foresee(spec.name, params, self.case, spec.prior)
         return Idea(operator=spec.name, params=params, diagnosis=self.worst, foreseen=foreseen, why=why)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from evolvent.memory.effects import Case
+from evolvent.memory.effects import Case, Prior
 from evolvent.memory.episodes import MILLI, Episode
 from evolvent.memory.memory import Memory
 from evolvent.memory.rules import OPEN, lower
@@ -87,7 +87,7 @@ def _effects(memory: Memory) -> list[dict[str, Any]]:
         operator, _, kind = arm.partition(":")
         params = {"kind": kind} if kind else {}
         # The prior is the operator's own and not known here: a group is shown as it was seen, shrunk towards no gain.
-        known = memory.effects.estimate(operator, params, Case(band=band, error=error), 0.0)
+        known = memory.effects.estimate(operator, params, Case(band=band, error=error), Prior(points=0.0))
         reach = _Z * known.error
         rows.append({
             "change": arm, "band": band, "error": error, "n": effect.n, "mean": round(known.mean, 2),
