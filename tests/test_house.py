@@ -50,6 +50,7 @@ LEVELS = {
             "named",
             "proposers",
             "state",
+            "champions",
             "asking",
             "standing",
             "people",

@@ -180,6 +180,7 @@ def test_i1_what_follows_from_an_alarm_is_done_also_when_it_took_the_last_of_the
     with pytest.raises(BudgetSpent, match="problems"):
         loop.turn()
     assert loop.state.champion == loop.state.seed != champion
+    assert "withdrawn" in {episode.outcome for episode in loop.state.memory.episodes}, "memory has learned from it"
 
 
 # -- I2: state is a fold of the ledger ---------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from evolvent.champions import certified_after, in_order
 from evolvent.memory.episodes import EPISODE_LIMIT
-from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State, certified_after, champions
+from evolvent.state import BARRED_LIMIT, POOL_LIMIT, State
 from evolvent.types import Event, Proposal
 
 NOTHING = {"n": 0, "correct": 0}
@@ -182,7 +183,7 @@ def test_a_version_that_the_check_took_down_is_not_where_a_rollback_leads() -> N
         event("promoted", id="2.0", forced=True, **version("bad")),
         Event(**gone),
     ]
-    assert champions(changes) == (["seed", "a", "bad", "a"], {"bad"})
+    assert in_order(changes) == (["seed", "a", "bad", "a"], {"bad"})
 
 
 def started() -> State:
@@ -255,3 +256,25 @@ def test_probes_are_not_remembered_and_a_person_may_let_the_run_forget() -> None
     state.apply(event("rejected", id="1.1", version="a", reason="futile"))
     state.apply(event("memory.forgotten", arm="gold", task="", everything=False, by="me"))
     assert (state.memory.episodes, state.memory.effects.groups, state.memory.rules.edges) == ([], {}, {})
+
+
+def fallen(state: State, name: str, actor: str) -> None:
+    back = event("rolled_back", **{"from": name}, to="seed", certified="seed", candidate={"model": "s"}, policy={})
+    state.apply(Event(**{**vars(back), "actor": actor}))
+
+
+def test_an_alarm_teaches_that_the_promotion_misled() -> None:
+    state = begun()
+    built(state, "1.0", "a")
+    screened(state, "1.0")
+    state.apply(event("verdict", id="1.0", verdict={"decision": "accept"}))
+    promoted(state, "a", forced=False)
+    assert [e.outcome for e in state.memory.episodes] == ["accepted"]
+    by_person, by_check = (State.from_plain(json.loads(json.dumps(state.plain()))) for _ in range(2))
+    fallen(by_person, "a", "human")
+    assert [e.outcome for e in by_person.memory.episodes] == ["accepted"], "a person's reasons are no evidence"
+    fallen(by_check, "another", "standing")
+    assert [e.outcome for e in by_check.memory.episodes] == ["accepted"], "one that this promotion did not make"
+    fallen(by_check, "a", "standing")
+    assert [(e.outcome, e.gain) for e in by_check.memory.episodes] == [("withdrawn", 0)]
+    assert by_check.memory.effects.groups["gold|middle|syntax"].accepted == 0

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolvent import people, plan, steering, tasks
+from evolvent import champions, people, plan, steering, tasks
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, PersonAwaited, UsageError
 from evolvent.inputs import check_inputs, gold_bytes, seed_files
@@ -32,7 +32,7 @@ from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.proposers import load_proposers
 from evolvent.provenance.keeper import Keeper
 from evolvent.provenance.versions import find_version
-from evolvent.state import CHANGES, State, certified_after, champions
+from evolvent.state import State
 from evolvent.store import Store
 from evolvent.types import Candidate, Event, Genome
 
@@ -303,8 +303,8 @@ class Run:
         with self.ledger() as ledger:
             ledger.acquire()
             state = self.state(ledger)
-            changes = list(ledger.events(kinds=CHANGES))
-            order, fell = champions(changes)
+            changes = list(ledger.events(kinds=champions.CHANGES))
+            order, fell = champions.in_order(changes)
             before = (version for version in reversed(order) if version != state.champion and version not in fell)
             target = find_version(ledger, to or next(before, state.champion))
             name = target["version"]
@@ -314,7 +314,7 @@ class Run:
                 how = f"`evolvent promote {name[:8]} --force --reason TEXT`"
                 raise GateRefused(f"rollback: {name[:12]} was never champion; {how} makes it so")
             plain = {"candidate": target["candidate"], "policy": target["policy"]}
-            certified = certified_after(changes, leaving=state.champion, to=name)
+            certified = champions.certified_after(changes, leaving=state.champion, to=name)
             payload = {"from": state.champion, "to": name, "by": by, "certified": certified, "reason": reason, **plain}
             event = ledger.append("rolled_back", payload, actor="human", key=f"rollback/{ledger.head()[0]}")
             on_event(event)

@@ -9,7 +9,7 @@ Not here: what people are shown (`report/`), which keeps the whole story.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ class State:
         certified: the newest version that the gate promoted (or the seed).
         versions: plain form of the versions above and of this turn's.
         slots: slots opened so far; spending of the error budget follows it.
-        promotions: promotions by the gate.
+        promotions: promotions by the gate; `newest`: version and proposal's id of the last of them.
         standing: standing checks opened; `standing_at`: turn of the last; `standing_of`: version it looked at.
         run: the run's id; `task`, `target`: name of its task, and the skill that must get better.
         memory: what was tried and what it was worth, earlier runs' memory included.
@@ -68,6 +68,7 @@ class State:
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)
     slots: int = 0
     promotions: int = 0
+    newest: list[str] = field(default_factory=lambda: ["", ""])
     standing: int = 0
     standing_at: int = 0
     standing_of: str = ""
@@ -100,6 +101,8 @@ class State:
         """Take one event in. Kinds that change nothing here are passed over."""
         self.run = event.run
         self.worked_ms += event.cost.get("wall_ms", 0)
+        if event.kind == "rolled_back" and event.actor == "standing":
+            self._misled(event.payload["from"])
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler is not None:
             handler(event.payload)
@@ -286,6 +289,7 @@ class State:
         else:
             self._learn(p["id"], "", "")
             self.promotions += 1
+            self.newest = [p["version"], p["id"]]
             if grounded:  # better than one that a person forced in says nothing of the last certified one
                 self.certified = p["version"]
 
@@ -319,6 +323,15 @@ class State:
         self.certified = p["certified"]
         self.barred, self.tried = [], []
         self._goal_in_doubt()
+
+    def _misled(self, fallen: str) -> None:
+        """What made a champion that fell had been accepted, and was not what it seemed.
+
+        The champion before it was looked at when it was new and stood, so it is the last step that is held responsible.
+        """
+        version, id_ = self.newest
+        if version == fallen:
+            self.memory.withdraw(self.run, id_)
 
     def _goal_in_doubt(self) -> None:
         """Another champion than the one that reached the goal, and not by the gate's word: it is pursued again."""
@@ -361,37 +374,3 @@ def _paired_z(counts: Sequence[dict[str, int]]) -> int:
 
 def _version(p: dict[str, Any]) -> dict[str, Any]:
     return {"candidate": p["candidate"], "policy": p["policy"]}
-
-
-CHANGES = frozenset({"seed.imported", "promoted", "rolled_back"})  # events that say who is champion
-
-
-def certified_after(changes: Iterable[Event], *, leaving: str, to: str) -> str:
-    """The version that the champion must not fall behind after a person's rollback.
-
-    That is `to`, if the gate's word ever led there; else the certified version as before, unless that is the one which
-    the person leaves: it must not come back by a standing check's hand, and the seed takes its place.
-
-    Args:
-        changes: the run's events of kind `CHANGES`, in order.
-        leaving: champion until now.
-        to: champion from now on.
-    """
-    state, certified = State(), [""]
-    for event in changes:
-        state.apply(event)
-        certified.append(state.certified)
-    if to in certified:
-        return to
-    return state.certified if state.certified != leaving else state.seed
-
-
-def champions(changes: Iterable[Event]) -> tuple[list[str], set[str]]:
-    """Versions that were champion, in order, the present one last; and those that a standing check took down."""
-    order: list[str] = []
-    fell: set[str] = set()
-    for event in changes:
-        order.append(event.payload["to"] if event.kind == "rolled_back" else event.payload["version"])
-        if event.kind == "rolled_back" and event.actor == "standing":
-            fell.add(event.payload["from"])
-    return order, fell

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import episode, remembered
 
 from evolvent.errors import UsageError
 from evolvent.memory.episodes import EPISODE_LIMIT, band, elites, search
 from evolvent.memory.memory import FORMAT, Memory
+
+seen = st.builds(
+    episode,
+    operator=st.sampled_from(["gold", "policy"]),
+    error=st.sampled_from(["", "a"]),
+    band=st.sampled_from(["low", "high"]),
+    gain=st.none() | st.integers(-40, 40).map(lambda points: 1000 * points),
+    outcome=st.sampled_from(["accepted", "accepted", "rejected"]),
+    params=st.sampled_from([{}, {"x": 1}]),
+    signals=st.sampled_from([{}, {"dev": 2000}, {"dev": -1000, "kept": 500}]),
+)
 
 
 def lived() -> Memory:
@@ -92,3 +106,34 @@ def spoiled(**changes: Any) -> dict[str, Any]:
 def test_what_is_no_memory_is_refused(data: Any) -> None:
     with pytest.raises(UsageError, match="expected a memory as `evolvent memory export` writes it"):
         Memory.from_plain(data, "there")
+
+
+@given(st.lists(seen, max_size=12), st.integers(0, 11))
+def test_what_was_withdrawn_counts_as_if_it_had_been_refused_without_a_gain(episodes: list, place: int) -> None:
+    episodes = [replace(e, id=str(number)) for number, e in enumerate(episodes)]
+    memory = remembered(*episodes)
+    memory.withdraw("r", str(place))
+    assert Memory.from_plain(memory.plain()).plain() == memory.plain()
+    found = [e for e in episodes if e.id == str(place) and e.outcome == "accepted"]
+    refused = [
+        replace(e, outcome="rejected", gain=None if e.gain is None else 0) if e in found else e for e in episodes
+    ]
+    other = remembered(*refused)
+    assert memory.effects.plain() == other.effects.plain()
+    assert memory.signals.plain() == other.signals.plain()
+    assert memory.rules.arms == other.rules.arms
+    for key, rule in memory.rules.edges.items():
+        assert (rule.support, rule.against) == (other.rules.edges[key].support, other.rules.edges[key].against)
+    assert [e.outcome for e in memory.episodes].count("withdrawn") == len(found)
+    memory.withdraw("r", str(place))
+    assert memory.effects.plain() == other.effects.plain(), "once"
+
+
+def test_a_rule_whose_support_was_withdrawn_is_retired() -> None:
+    helped = [episode(id=str(n), outcome="accepted", gain=9000) for n in range(12)]
+    memory = remembered(*(episode(id=f"o{n}", operator="policy") for n in range(9)), *helped)
+    assert {rule.status for rule in memory.rules.edges.values() if rule.arm == "gold"} == {"held"}
+    for n in range(12):
+        memory.withdraw("r", str(n))
+    assert {rule.status for rule in memory.rules.edges.values() if rule.arm == "gold"} == {"retired"}
+    assert not elites(memory.episodes[:20], 5), "what was withdrawn is no elite"

@@ -67,6 +67,12 @@ class Effect:
         self.builds += int(episode.mflops > 0)
         self.mflops += episode.mflops
 
+    def withdraw(self, gain: int) -> None:
+        """An episode that was accepted with this gain, milli-points, is taken to have been refused without one."""
+        self.total -= gain
+        self.squares -= round((gain / MILLI) ** 2)
+        self.accepted -= 1
+
     @property
     def mean(self) -> float:
         """Mean gain, points."""
@@ -144,13 +150,20 @@ class Effects:
 
     def learn(self, episode: Episode) -> None:
         """Count one episode."""
-        key = f"{episode.arm}|{episode.band}|{_barless(episode.error)}"
-        self.groups.setdefault(key, Effect()).learn(episode)
+        self.groups.setdefault(_group_name(episode), Effect()).learn(episode)
         for name in _value_names(episode.operator, episode.params):
             self.values.setdefault(name, Effect()).learn(episode)
         for sums in (self.groups, self.values):
             if len(sums) > KEPT:
                 del sums[min(sums, key=lambda name: (sums[name].n, name))]
+
+    def withdraw(self, episode: Episode) -> None:
+        """An accepted episode, counted before, was misleading."""
+        named = [self.groups.get(_group_name(episode))]
+        named += [self.values.get(name) for name in _value_names(episode.operator, episode.params)]
+        for effect in named:
+            if effect is not None and effect.accepted:
+                effect.withdraw(episode.gain or 0)
 
     def forget(self, arm_or_operator: str) -> int:
         """Drop all sums of an arm, or of all arms of an operator. Returns how many groups went."""
@@ -266,6 +279,10 @@ class Effects:
 
 def _barless(name: str) -> str:
     return name.replace("|", "/")
+
+
+def _group_name(episode: Episode) -> str:
+    return f"{episode.arm}|{episode.band}|{_barless(episode.error)}"
 
 
 def _value_names(operator: str, params: Mapping[str, Any]) -> list[str]:

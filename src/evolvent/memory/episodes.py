@@ -19,8 +19,8 @@ from evolvent.types import Record, canonical_json
 EPISODE_LIMIT = 400
 MILLI = 1000  # gains are kept in thousandths of a percentage point, signals in thousandths of their unit
 BANDS = ("low", "middle", "high")  # the regime: how much of the target is solved when a change is tried
-ACCEPTED, REJECTED, SCREENED_OUT, FAILED, DROPPED = OUTCOMES = (
-    "accepted", "rejected", "screened out", "failed", "dropped",
+ACCEPTED, REJECTED, SCREENED_OUT, FAILED, DROPPED, WITHDRAWN = OUTCOMES = (
+    "accepted", "rejected", "screened out", "failed", "dropped", "withdrawn",
 )  # fmt: skip
 
 
@@ -53,7 +53,8 @@ class Episode(Record):
         errors: failures by kind.
         band: regime, one of `BANDS`.
         outcome: one of `OUTCOMES`: how far it came. What the judge accepted may still not have been promoted; what
-            nobody looked at was dropped, and teaches nothing.
+            nobody looked at was dropped, and teaches nothing; what was promoted and made a champion that a standing
+            check took down was withdrawn: its gain counts as none.
         reason: in the loop's or the judge's words.
         gain: on the target's dev problems, milli-points; ``None`` without a screen.
         predicted: the gain that was foreseen, milli-points.
@@ -86,7 +87,7 @@ class Episode(Record):
     @property
     def judged(self) -> bool:
         """The judge gave a verdict."""
-        return self.outcome in (ACCEPTED, REJECTED)
+        return self.outcome in (ACCEPTED, REJECTED, WITHDRAWN)
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Episode:

@@ -9,12 +9,12 @@ Not here: when an episode is over (`state.py`), what is done with memory (`propo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evolvent.errors import UsageError
 from evolvent.memory.effects import Effect, Effects
-from evolvent.memory.episodes import DROPPED, EPISODE_LIMIT, Episode
+from evolvent.memory.episodes import ACCEPTED, DROPPED, EPISODE_LIMIT, WITHDRAWN, Episode
 from evolvent.memory.rules import Rules
 from evolvent.memory.signals import Signals
 
@@ -49,6 +49,21 @@ class Memory:
         self.rules.learn(episode)
         if episode.proposer:
             self.proposers.setdefault(episode.proposer, Effect()).learn(episode)
+
+    def withdraw(self, run: str, id_: str) -> None:
+        """What the judge had accepted made a champion that fell: each layer takes the gain back, and counts a refusal.
+
+        An episode that is no longer among the newest is not found, and stays what it was.
+        """
+        for place, episode in enumerate(self.episodes):
+            if (episode.run, episode.id, episode.outcome) == (run, id_, ACCEPTED):
+                self.effects.withdraw(episode)
+                self.signals.withdraw(episode)
+                self.rules.withdraw(episode)
+                if (effect := self.proposers.get(episode.proposer)) is not None and effect.accepted:
+                    effect.withdraw(episode.gain or 0)
+                fallen = replace(episode, outcome=WITHDRAWN, gain=0, reason="made a champion that was taken down")
+                self.episodes = [*self.episodes[:place], fallen, *self.episodes[place + 1 :]]
 
     def forget(self, *, arm: str = "", task: str = "", everything: bool = False) -> dict[str, int]:
         """Drop what is known of an arm or operator, the episodes of a task, or all. Returns how much went, by layer.

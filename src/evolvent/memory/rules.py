@@ -63,6 +63,15 @@ class Rule:
         elif self.status != HELD and new >= LEAST_SUPPORT and lower(new, n) > base:
             self.status = HELD
 
+    def withdraw(self, base: float) -> None:
+        """An episode that supported it contradicts it; what no longer holds is retired, and nothing becomes held."""
+        self.support, self.against = self.support - 1, self.against + 1
+        if self.support < self.retired_at[0]:  # it was from before the retirement, and changes sides there too
+            self.retired_at = [self.retired_at[0] - 1, self.retired_at[1] + 1]
+        new, n = self.support - self.retired_at[0], self.support + self.against - sum(self.retired_at)
+        if self.status == HELD and new / n <= base:
+            self.status, self.retired_at = RETIRED, [self.support, self.against]
+
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         return {**vars(self), "retired_at": list(self.retired_at)}
@@ -105,6 +114,17 @@ class Rules:
             key = f"{episode.error}|{band}|{episode.arm}"
             rule = self.edges.setdefault(key, Rule(error=episode.error, band=band, arm=episode.arm))
             rule.learn(accepted, self.base(episode.arm))
+
+    def withdraw(self, episode: Episode) -> None:
+        """An accepted episode, counted before, was misleading."""
+        if not episode.error:
+            return
+        if (counts := self.arms.get(episode.arm)) is not None and counts[0]:
+            counts[0] -= 1
+        for band in ("", episode.band):
+            rule = self.edges.get(f"{episode.error}|{band}|{episode.arm}")
+            if rule is not None and rule.support:
+                rule.withdraw(self.base(episode.arm))
 
     def base(self, arm: str = "") -> float:
         """Share of episodes that were accepted, of all arms but one; as if one in five more had been seen."""

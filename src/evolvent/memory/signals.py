@@ -36,6 +36,12 @@ class Sums:
         self.total += value
         self.squares += round(value * value / MILLI)
 
+    def unlearn(self, value: int) -> None:
+        """Take one back that was counted."""
+        self.n -= 1
+        self.total -= value
+        self.squares -= round(value * value / MILLI)
+
     @property
     def mean(self) -> float:
         """In units."""
@@ -63,6 +69,14 @@ class Signals:
         side = "accepted" if episode.outcome == ACCEPTED else "refused"
         for name, value in sorted(episode.signals.items()):
             self.by_name.setdefault(name, {"accepted": Sums(), "refused": Sums()})[side].learn(value)
+
+    def withdraw(self, episode: Episode) -> None:
+        """An accepted episode, counted before, should have been refused: what spoke for it misled."""
+        for name, value in sorted(episode.signals.items()):
+            sides = self.by_name.get(name)
+            if sides is not None and sides["accepted"].n:
+                sides["accepted"].unlearn(value)
+                sides["refused"].learn(value)
 
     def weight(self, name: str) -> float:
         """Log odds of acceptance per unit of the signal; 0 for one that was never seen with both verdicts."""
