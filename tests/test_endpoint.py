@@ -46,7 +46,7 @@ def test_a_request_tells_nothing_of_this_machine_and_no_other_services_key(monke
     for name, value in others.items():
         monkeypatch.setenv(name, value)
     with stranger(says(completion("hello"))) as server:
-        assert endpoint(server.url).complete(CHAT, 7) == "hello"
+        assert endpoint(server.url).complete(CHAT, 7).text == "hello"
         ((sent, body),) = server.heard
     headers = {name.lower(): value for name, value in sent.items()}
     assert headers.keys() <= {
@@ -54,6 +54,24 @@ def test_a_request_tells_nothing_of_this_machine_and_no_other_services_key(monke
     }  # fmt: skip
     assert headers["authorization"] == "Bearer none"
     assert json.loads(body) == {"model": "m", "messages": CHAT, "temperature": 0.0, "max_tokens": 1024, "seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"total_tokens": 900}, 900),
+        ({"total_tokens": 10**9}, 3),
+        ({"total_tokens": 0}, 3),
+        ({"total_tokens": -5}, 3),
+        ({"total_tokens": "many"}, 3),
+        (None, 3),
+    ],
+)
+def test_tokens_are_as_stated_where_that_can_be(usage: Any, counted: int) -> None:
+    """Ten bytes in all: at most so many tokens, and what a model may have thought unseen; else about three."""
+    with stranger(says(completion("hello", usage=usage))) as server:
+        said = endpoint(server.url).complete(CHAT, 7)
+    assert (said.text, said.tokens) == ("hello", counted)
 
 
 BROKEN = {

@@ -122,12 +122,12 @@ def says(body: bytes, status: int = 200, kind: str = "application/json", **heade
     return answer
 
 
-def completion(text: Any) -> bytes:
+def completion(text: Any, **more: Any) -> bytes:
     """A chat completion that says this."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return json.dumps(
-        {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], **more}
     ).encode()
 
 

@@ -9,14 +9,17 @@ Not here: what is asked and how an answer is read (`propose/language_model.py`);
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from evolvent.errors import EndpointFailed, UsageError
+from evolvent.types import Said
 
 try:
     import httpx2
@@ -28,6 +31,8 @@ __all__ = ["KEY_VARIABLE", "Endpoint"]
 
 KEY_VARIABLE = "EVOLVENT_ENDPOINT_KEY"
 _MAX_ANSWER_BYTES = 4 << 20
+_BYTES_A_TOKEN = 4  # of English, about
+_FRAME = 64  # tokens by which a server marks who speaks
 # What a request needs; the client would add system, versions, and what the environment holds for other services.
 _HEADERS = ("host", "content-type", "content-length", "authorization", "accept", "connection")
 
@@ -67,8 +72,10 @@ class Endpoint:
         if not well:
             raise UsageError(f"endpoint: expected a URL such as http://127.0.0.1:8000/v1, got {self.url[:200]!r}")
 
-    def complete(self, messages: Sequence[Mapping[str, str]], seed: int) -> str:
-        """The model's answer to a chat.
+    def complete(self, messages: Sequence[Mapping[str, str]], seed: int) -> Said:
+        """The model's answer to a chat, and its tokens.
+
+        Tokens are what the server states, as far as that is possible; where it is not, four bytes count as one.
 
         Args:
             messages: each a ``role`` and a ``content``.
@@ -77,7 +84,7 @@ class Endpoint:
         Raises:
             EndpointFailed: it cannot be reached, took too long, or answered something else. Its own words are left out.
         """
-        said: list[str | Exception] = []
+        said: list[Said | Exception] = []
 
         def ask() -> None:
             try:
@@ -95,7 +102,7 @@ class Endpoint:
             raise EndpointFailed(f"endpoint {self.url}: no answer ({type(answer).__name__}{status})") from None
         return answer
 
-    def _ask(self, messages: Sequence[Mapping[str, str]], seed: int) -> str:
+    def _ask(self, messages: Sequence[Mapping[str, str]], seed: int) -> Said:
         with (
             httpx2.Client(transport=_Careful(self.timeout_s), timeout=self.timeout_s, follow_redirects=False) as http,
             openai.OpenAI(
@@ -115,7 +122,16 @@ class Endpoint:
         text = done.choices[0].message.content
         if not isinstance(text, str):
             raise TypeError("content")
-        return text
+        size = sum(len(m["content"].encode()) for m in messages)
+        return Said(text=text, tokens=self._tokens(done.usage, size, len(text.encode("utf-8", "surrogatepass"))))
+
+    def _tokens(self, usage: Any, asked: int, answered: int) -> int:
+        """Of a question and an answer of so many bytes; a stranger's count is not believed beyond what can be."""
+        stated = getattr(usage, "total_tokens", None)
+        most = asked + _FRAME + max(answered, self.max_tokens)  # no token is shorter than a byte; thoughts are unseen
+        if type(stated) is int and 0 < stated <= most:
+            return stated
+        return math.ceil((asked + answered) / _BYTES_A_TOKEN)
 
 
 class _Careful(httpx2.HTTPTransport):

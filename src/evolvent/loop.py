@@ -40,7 +40,7 @@ from evolvent.propose.language_model import Heard
 from evolvent.provenance import versions
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
-from evolvent.types import Decision, Diagnosis, Event, Proposal, Verdict, content_hash, dec, derive_seed
+from evolvent.types import Decision, Diagnosis, Event, Proposal, Verdict, dec, derive_seed
 
 BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
 SNAPSHOT_EVERY = 10
@@ -197,11 +197,10 @@ class Loop:
         return [*self.proposer.propose(situation, specs, count, rng), *probes]
 
     def heard(self, said: Heard) -> None:
-        """Write down what a language model said that does not count."""
-        refused = [refusal.plain() for refusal in said.refused]
-        key = f"{self.state.turn + 1}/heard/{content_hash(refused)[:16]}"
-        if refused:
-            self.once("heard", key, lambda: {"turn": self.state.turn + 1, "refused": refused})
+        """Write down what a language model's answer cost, and what of it does not count."""
+        turn, refused = self.state.turn + 1, [refusal.plain() for refusal in said.refused]
+        told = {"turn": turn, "refused": refused, "tokens": said.tokens}
+        self.once("heard", f"{turn}/heard/{said.seed}", lambda: told)
 
     def _proposal(self, turn: int, index: int, idea: Idea) -> Proposal:
         return Proposal(

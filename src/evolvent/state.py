@@ -363,7 +363,9 @@ class State:
         self.stopped = ""
 
 
-COSTLY = frozenset({"diagnosed", "goal.measured", "built", "build.failed", "screened", "verdict", "standing.checked"})
+COSTLY = frozenset({
+    "diagnosed", "goal.measured", "heard", "built", "build.failed", "screened", "verdict", "standing.checked",
+})  # fmt: skip
 
 
 def _paired_z(counts: Sequence[dict[str, int]]) -> int:

@@ -276,6 +276,19 @@ class Verdict(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Said(Record):
+    """What a language model answered.
+
+    Attributes:
+        text: the answer.
+        tokens: of question and answer, counted or estimated.
+    """
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Goal(Record):
     """What a run is asked for. Dev problems say whether it is there; it steers, and proves nothing.
 

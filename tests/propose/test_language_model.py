@@ -30,7 +30,8 @@ from evolvent.propose.language_model import (
     read_answer,
 )
 from evolvent.serve import Limits, Server
-from evolvent.types import Diagnosis, canonical_json
+from evolvent.state import COSTLY, State
+from evolvent.types import Diagnosis, Said, canonical_json
 from toy_endpoint import NAME, PRINTABLE, completion, learn, says, serving, stranger
 
 LABELS = OperatorSpec(name="self_labels", summary="own verified answers", space={"learning_rate_factor": ("0.5", "1")})
@@ -281,9 +282,9 @@ def ask(complete: Any, count: int = 2, seed: int = 0, specs: Any = SPECS) -> tup
 def test_the_same_generator_gives_the_same_question() -> None:
     asked: list[Any] = []
 
-    def complete(chat: Any, seed: int) -> str:
+    def complete(chat: Any, seed: int) -> Said:
         asked.append((chat, seed))
-        return json.dumps([proposal()])
+        return Said(text=json.dumps([proposal()]), tokens=9)
 
     assert ask(complete, seed=1) == ask(complete, seed=1)
     ask(complete, seed=2)
@@ -291,10 +292,11 @@ def test_the_same_generator_gives_the_same_question() -> None:
     assert asked[0][1] != asked[2][1]
     ideas, (told,) = ask(complete)
     assert tuple(ideas) == told.ideas
+    assert (told.tokens, told.seed) == (9, asked[-1][1])
 
 
 def test_nobody_is_asked_for_nothing() -> None:
-    def complete(chat: Any, seed: int) -> str:
+    def complete(chat: Any, seed: int) -> Said:
         raise AssertionError
 
     assert ask(complete, count=0) == ([], [])
@@ -310,7 +312,7 @@ def test_nobody_is_asked_for_nothing() -> None:
     ],
 )
 def test_a_model_that_is_gone_costs_its_ideas_only(error: Exception, reason: str) -> None:
-    def complete(chat: Any, seed: int) -> str:
+    def complete(chat: Any, seed: int) -> Said:
         raise error
 
     ideas, (told,) = ask(complete)
@@ -403,9 +405,16 @@ def test_a_run_goes_on_without_its_model(tmp_path: Path, toy_seed: Path) -> None
         loop.turn()  # nobody is there any more
     events = toy_world.events(run.folder)
     heard = [event.payload for event in events if event.kind == "heard"]
-    assert [(said["turn"], [one["kind"] for one in said["refused"]]) for said in heard] == [
-        (1, ["unknown_operator"]), (2, ["unreachable"])
-    ]  # fmt: skip
+    told = [(said["turn"], [one["kind"] for one in said["refused"]]) for said in heard]
+    assert told[0] == (1, ["unknown_operator"])
+    assert set(map(str, told[1:])) == {str((2, ["unreachable"]))}
+    assert heard[0]["tokens"] > 0
+    assert {said["tokens"] for said in heard[1:]} == {0}
+    whole = State()
+    for event in events:
+        whole.apply(event)
+    elsewhere = sum(event.payload.get("tokens", 0) for event in events if event.kind in COSTLY - {"heard"})
+    assert whole.spent["tokens"] == elsewhere + heard[0]["tokens"], "the run's budget pays"
     assert [event.payload["turn"] for event in events if event.kind == "turn.ended"] == [1, 2]
     plans = [event.payload["proposals"] for event in events if event.kind == "planned"]
     assert [[row["operator"] for row in rows] for rows in plans] == [["policy", "null"], ["planted_regression"]]

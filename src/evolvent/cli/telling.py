@@ -144,7 +144,10 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "judge.sealed": lambda p: [f"the judge sealed its secret: {p['commitment'][:16]}"],
     "seed.imported": _imported,
     "memory.imported": lambda p: [f"memory of earlier runs: {len(p['memory']['episodes'])} episodes"],
-    "heard": lambda p: [f"the language model: {row['kind']}: {row['reason']}" for row in p["refused"]],
+    "heard": lambda p: [
+        f"the language model answered: {p['tokens']:,} tokens",
+        *(f"of that is refused: {row['kind']}: {row['reason']}" for row in p["refused"]),
+    ],
     "memory.forgotten": lambda p: [f"forgotten by {p['by']}: {p['arm'] or p['task'] or 'everything'}"],
     "turn.started": _turn,
     "diagnosed": _diagnosed,

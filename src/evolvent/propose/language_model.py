@@ -15,7 +15,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evolvent.errors import EvolventError
@@ -23,11 +23,11 @@ from evolvent.memory.effects import Foreseen
 from evolvent.memory.episodes import MILLI
 from evolvent.memory.rules import HELD
 from evolvent.propose.base import Idea, OperatorSpec, Situation, fingerprint
-from evolvent.types import Record, sha256_hex
+from evolvent.types import Record, Said, sha256_hex
 
 __all__ = ["Complete", "Heard", "LanguageModelProposer", "Refusal", "messages", "read_answer"]
 
-Complete = Callable[[Sequence[Mapping[str, str]], int], str]  # a chat and a seed to the model's answer
+Complete = Callable[[Sequence[Mapping[str, str]], int], Said]  # a chat and a seed to the model's answer
 
 REFUSALS = (
     "unreachable", "too_long", "not_json", "malformed", "unknown_operator", "out_of_space", "barred", "duplicate",
@@ -76,10 +76,14 @@ class Heard:
     Attributes:
         ideas: valid ones, in the model's order, each with its reason in one line.
         refused: everything else.
+        seed: of the question.
+        tokens: of question and answer; 0 where no answer came.
     """
 
     ideas: tuple[Idea, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    seed: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,7 @@ class LanguageModelProposer:
     """Asks a language model once a turn. As pure as the model: one that repeats itself by seed gives the same ideas.
 
     Attributes:
-        complete: a chat and a seed to text; whatever it raises is a refusal.
+        complete: a chat and a seed to an answer and its tokens; whatever it raises is a refusal.
         on_heard: told of each answer as it was read.
     """
 
@@ -103,14 +107,14 @@ class LanguageModelProposer:
             return []
         chat = messages(situation, specs, count)
         try:
-            text = self.complete(chat, seed)
-            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - it is a stranger's
+            said = self.complete(chat, seed)
+            if not isinstance(said, Said):  # pyright: ignore[reportUnnecessaryIsInstance] - it is a stranger's
                 raise TypeError
         except Exception as exc:  # an edge: the callable is a stranger's
             why = _line(str(exc), _MAX_REASON) if isinstance(exc, EvolventError) else type(exc).__name__
-            heard = Heard(refused=(Refusal(kind="unreachable", reason=why, answer=""),))
+            heard = Heard(refused=(Refusal(kind="unreachable", reason=why, answer=""),), seed=seed)
         else:
-            heard = read_answer(text, specs, situation, count)
+            heard = replace(read_answer(said.text, specs, situation, count), seed=seed, tokens=max(0, said.tokens))
         self.on_heard(heard)
         return list(heard.ideas)
 
