@@ -21,6 +21,10 @@ TINY_TRAINING = {"steps": 2, "tokens": 128, "rate": "0.003"}
 # What makes a recipe run in a second; everything else is its quick setting.
 TINY: dict[str, dict[str, Any]] = {
     "challenger": {"updates": 1, "batch": 6, "problems": 8, "test": 2, "round": TINY_TRAINING},
+    "cycles": {
+        "start": {"each": 20, "share": "0", "answers": 2, "strings": 40},
+        **{"turns": 4, "items": 20, "block": 10, "dev": 5, "large dev": 10, "most": 2},
+    },
     "dgm": {"worlds": 2, "tests": [60, 150], "program_tests": 15, "truth": 4},
     "ratchet": {"edits": ["rate", "comment"], "pairs": 2, "truth": 1, "chunks": 2},
     "scaffold_ab": {"test": 20},
