@@ -91,7 +91,7 @@ RECIPE = Recipe(
         "Warming is not charged: the memory's own price is the runs that it comes from.",
         "Any memory makes a run choose otherwise: only what warm saves beyond shuffled was learned.",
         "A rule is held after three promotions or more: see how many are, or `no rules` is `warm`.",
-        "Quick can show noise only, and did not even that: no run reached its target. See the gains by the end.",
+        "Quick can show noise only. Where no run reaches its target, costs are all alike: see the gains by the end.",
     ),
     quick={
         **FULL, "seeds": [10, 11, 12], "start": {**START, "functions": LEARNING[:2], "mflops": 1500}, "mflops": 4000,
