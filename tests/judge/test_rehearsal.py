@@ -34,3 +34,12 @@ def test_no_gain_is_not_accepted() -> None:
 def test_items_that_are_no_difference_decide_nothing() -> None:
     decision, _, differed = rehearse(lambda count: np.zeros(count, np.int8), 1, 300, 50)
     assert (decision in ("reject", "abstain"), differed) == (True, 0)
+
+
+def test_promotions_before_a_slot_raise_its_level() -> None:
+    """As in a run (e-LOND): what is shown by fewer items after some promotions."""
+
+    def needed(promotions: int) -> int:
+        return rehearse(lambda count: np.tile([1, 1, -1], count)[:count].astype(np.int8), 1, 600, 30, promotions)[1]
+
+    assert needed(0) > needed(20)

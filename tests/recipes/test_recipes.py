@@ -21,7 +21,21 @@ TINY_TRAINING = {"steps": 2, "tokens": 128, "rate": "0.003"}
 # What makes a recipe run in a second; everything else is its quick setting.
 TINY: dict[str, dict[str, Any]] = {
     "challenger": {"updates": 1, "batch": 6, "problems": 8, "test": 2, "round": TINY_TRAINING},
+    "cycles": {
+        "start": {"each": 20, "share": "0", "answers": 2, "strings": 40},
+        **{"turns": 4, "items": 20, "block": 10, "dev": 5, "large dev": 10, "most": 2},
+    },
     "dgm": {"worlds": 2, "tests": [60, 150], "program_tests": 15, "truth": 4},
+    "ns_mem": {
+        "start": {
+            "functions": ["copy"],
+            "mflops": 1,
+            "share": "0",
+            "truth": 10,
+            "policy": {"problems": 30, "steps": 30},
+        },
+        **{"functions": ["shift"], "mflops": 1, "target": "1"},
+    },
     "ratchet": {"edits": ["rate", "comment"], "pairs": 2, "truth": 1, "chunks": 2},
     "scaffold_ab": {"test": 20},
     "seal": {"rounds": 1, "draws": 2, "questions": 6, "dev": 2, "test": 2, "edit": {"steps": 2, "tokens": 128}},
@@ -82,7 +96,7 @@ def test_every_arm_runs_and_learns_from_equal_steps_and_tokens(
         assert len(set(trained.values())) == 1, trained
 
 
-DEAR = ("challenger", "ratchet", "scaffold_ab", "seal", "star")  # ten to forty seconds each, twice
+DEAR = ("challenger", "ns_mem", "ratchet", "scaffold_ab", "seal", "star")  # ten to forty seconds each, twice
 
 
 @pytest.mark.parametrize(

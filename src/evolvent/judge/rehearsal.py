@@ -22,19 +22,22 @@ __all__ = ["rehearse"]
 _SKILL = "target"
 
 
-def rehearse(draw: Callable[[int], NDArray[np.int8]], slot: int, most: int, block: int) -> tuple[str, int, int]:
+def rehearse(
+    draw: Callable[[int], NDArray[np.int8]], slot: int, most: int, block: int, promotions: int = 0
+) -> tuple[str, int, int]:
     """Ask the gate: margin and smallest gain of interest five points, a fifth of the items discordant.
 
     Args:
         draw: the next `count` differences, candidate minus incumbent, -1, 0 or 1.
-        slot: whose share of an error budget of .05 is spent, from 1; no promotion before it.
+        slot: whose share of an error budget of .05 is spent, from 1.
         most: items that may be drawn.
         block: items drawn at a time.
+        promotions: before this slot.
 
     Returns:
         Decision (``accept``, ``reject``, ``abstain``), items read, items that differed.
     """
-    sup, ni = slot_levels(alpha=0.05, slot=slot, promotions=0)
+    sup, ni = slot_levels(alpha=0.05, slot=slot, promotions=promotions)
     one, two = (Candidate(model=c * 64, scaffold={"kind": "direct"}, genome="0" * 64).plain() for c in "ab")
     question = Question(
         slot=slot, candidate=one, incumbent=two, anchor=two, target=_SKILL,
