@@ -181,13 +181,13 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [3, 4, 5], "flops": 2 * 10**10, "truth": 300, "version": 4,
+    "seeds": [6, 7, 8], "flops": 2 * 10**10, "truth": 300, "version": 4,
     "learning": small.LEARNING[2:], "showing": small.SHOWING[::3] + small.SHOWING[1::3],
-    "meta_turns": 3, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 2},
+    "meta_turns": 3, "meta": {"dev": {"problems": 12}, "probes": {"every_turns": 0}, "proposals_per_turn": 2},
     "meta_plan": {"max_items": 160, "minimum_gain_points": 25, "first_epoch_slots": 4},
 }  # fmt: skip
 QUICK: dict[str, Any] = {
-    **FULL, "seeds": [3], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "showing": small.SHOWING[:2],
+    **FULL, "seeds": [6], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "showing": small.SHOWING[:2],
     "meta_turns": 1, "meta": {"dev": {"problems": 10}, "probes": {"every_turns": 0}, "proposals_per_turn": 1},
     "meta_plan": {"max_items": 64, "minimum_gain_points": 50, "first_epoch_slots": 2},
 }  # fmt: skip

@@ -104,10 +104,12 @@ def test_draws_of_one_call_belong_together() -> None:
     rng = random.Random(0)
     same = [Effects().draws("gold", [{}] * 3, HERE, Prior(points=2.0), rng) for _ in range(2000)]
     assert all(len(set(draws)) == 1 for draws in same)
-    assert statistics.fmean(draws[0] for draws in same) == pytest.approx(2.0, abs=0.8)
-    assert statistics.stdev(draws[0] for draws in same) > 8
+    assert all(both == of_arm for draws in same for both, of_arm in draws)
+    assert statistics.fmean(draws[0][0] for draws in same) == pytest.approx(2.0, abs=0.8)
+    assert statistics.stdev(draws[0][0] for draws in same) > 8
     apart = Effects().draws("gold", [{"x": 1}, {"x": 2}, {"x": 1}], HERE, Prior(points=2.0), rng)
     assert apart[0] == apart[2] != apart[1]
+    assert len({of_arm for _, of_arm in apart}) == 1, "nothing is known of the values"
 
 
 def test_cost_follows_what_values_made_of_it() -> None:

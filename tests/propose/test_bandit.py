@@ -33,6 +33,11 @@ def test_of_equal_hopes_the_cheaper_is_tried_first() -> None:
     assert firsts(Memory(), replace(B, relative_cost=0.1))["b"] > 165
 
 
+def test_an_operator_with_many_values_is_not_tried_more_for_it() -> None:
+    many = replace(B, space={name: tuple(range(3)) for name in "uvwxy"})
+    assert 110 < firsts(Memory(), many)["a"] < 190
+
+
 def test_a_value_that_helped_is_chosen_more() -> None:
     memory = tried("a", {"x": 1}, 15.0, times=10)
     tried("a", {"x": 2}, -5.0, times=10, memory=memory)

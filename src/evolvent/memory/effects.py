@@ -201,13 +201,15 @@ class Effects:
 
     def draws(
         self, operator: str, choices: Sequence[Mapping[str, Any]], case: Case, prior: Prior, rng: random.Random
-    ) -> list[float]:
-        """One draw of the mean gain of each choice from what is known of it, for Thompson sampling.
+    ) -> list[tuple[float, float]]:
+        """Draws of the mean gain of each choice from what is known of it, for Thompson sampling: ``(all, arm)``.
 
-        The draws belong together: an arm has one draw, and so has each value of a parameter, so that an operator with
-        many values is not more hopeful for having many.
+        They belong together: an arm has one draw, and so has each value of a parameter. ``all`` is of both, to choose
+        among the values of one arm; ``arm`` has the arm's draw and the values' means, to choose among arms. The best
+        ``all`` of an arm grows with the number of its values, which is no reason to hope for more.
         """
         arms: dict[str, float] = {}
+        means: dict[str, float] = {}
         shifts: dict[str, float] = {}
         drawn = []
         for params in choices:
@@ -219,8 +221,9 @@ class Effects:
             for value in values:
                 if value not in shifts:
                     mean, variance = self._shift(name, value, len(values), prior, arms[name])
-                    shifts[value] = rng.gauss(mean, sqrt(variance))
-            drawn.append(arms[name] + sum(shifts[value] for value in values))
+                    means[value], shifts[value] = mean, rng.gauss(mean, sqrt(variance))
+            both, of_arm = (arms[name] + sum(known[value] for value in values) for known in (shifts, means))
+            drawn.append((both, of_arm))
         return drawn
 
     def foresee(self, operator: str, params: Mapping[str, Any], case: Case, prior: Prior) -> Foreseen:

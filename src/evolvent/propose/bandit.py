@@ -1,7 +1,9 @@
 """A bandit over operators and their parameters: Thompson sampling on expected gain for its cost.
 
-Each choice's mean gain is drawn from what memory holds of it (prior from its spec), divided by what building and
-judging it costs; the best draws are proposed. So what helped is tried more, what did not is tried again now and then.
+Each arm's mean gain is drawn from what memory holds of it (prior from its spec), and so is what each value of its
+parameters adds; both are divided by what building and judging costs. The best values of an arm are chosen by all draws,
+the best arm by its own: the best of many values is always a lucky one, and an arm with more of them no better. So what
+helped is tried more, what did not is tried again now and then.
 
 References:
     Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933.
@@ -16,6 +18,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from evolvent.memory.episodes import arm
 from evolvent.propose.base import Idea, OperatorSpec, Prices, Situation, fingerprint
 
 _CHOICES = 256  # of an operator's parameters that are looked at; a larger space is sampled
@@ -30,13 +33,27 @@ class BanditProposer:
     ) -> list[Idea]:
         """At most `count` ideas; an operator may be named twice with other parameters."""
         prices, memory = Prices(specs, situation.memory), situation.memory
-        ranked: list[tuple[float, OperatorSpec, dict[str, Any]]] = []
+        arms: dict[str, list[tuple[float, float, OperatorSpec, dict[str, Any]]]] = {}
         for spec in specs:
             choices = all_choices(spec, situation, rng)
             draws = memory.effects.draws(spec.name, choices, situation.case, spec.prior, rng)
-            ranked += [(drawn / prices.of(spec, p), spec, p) for drawn, p in zip(draws, choices, strict=True)]
-        ranked.sort(key=lambda row: -row[0])
-        return [situation.idea(spec, params) for _, spec, params in ranked[:count]]
+            for (both, of_arm), params in zip(draws, choices, strict=True):
+                price = prices.of(spec, params)
+                arms.setdefault(arm(spec.name, params), []).append(
+                    (_worth(both, price), _worth(of_arm, price), spec, params)
+                )
+        for rows in arms.values():
+            rows.sort(key=lambda row: row[0])
+        ideas: list[Idea] = []
+        while len(ideas) < count and (left := [rows for rows in arms.values() if rows]):
+            _, _, spec, params = max(left, key=lambda rows: rows[-1][1]).pop()
+            ideas.append(situation.idea(spec, params))
+        return ideas
+
+
+def _worth(gain: float, price: float) -> float:
+    """Of a gain for its price; a loss is the worse the dearer it is bought."""
+    return gain / price if gain > 0 else gain * price
 
 
 @dataclass(frozen=True, kw_only=True)
