@@ -25,6 +25,7 @@ READERS = {
     "src/evolvent/tasks/strings/__init__.py": "its verifier computes the answer; never a filter (`filter` is cycle)",
     "src/evolvent/trial.py": "labelled base data of its tiny seeds, as its docstring declares",
     "src/evolvent/recipes/strings_seed.py": "labelled easy data of the recipes' seed, declared oracle arms, reports",
+    "src/evolvent/recipes/python_start.py": "true fixes for declared oracle arms",
     "examples/06_planted_violation.py": "trains its two seeds, one of them on spoiled answers",
     "scripts/train_seed.py": "trains the seed, the only labels that there ever are",
     "scripts/train_python_seed.py": "the same for `python_fix`",

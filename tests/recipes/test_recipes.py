@@ -37,6 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
         **{"functions": ["shift"], "mflops": 1, "target": "1"},
     },
     "ratchet": {"edits": ["rate", "comment"], "pairs": 2, "truth": 1, "chunks": 2},
+    "repair": {"start": {"rounds": 2, "problems": 8, "test": 4}, "training": TINY_TRAINING},
     "scaffold_ab": {"test": 20},
     "seal": {"rounds": 1, "draws": 2, "questions": 6, "dev": 2, "test": 2, "edit": {"steps": 2, "tokens": 128}},
     "seal_forgetting": {"facts": 2, "test": 2, "edit": TINY_TRAINING},
