@@ -95,5 +95,5 @@ RECIPE = Recipe(
         "Programs may ask more often than their parents: what they gain costs tokens.",
     ),
     run=run, start=TARGET, full=FULL,
-    quick={**FULL, "seeds": [0, 1, 2], "worlds": 60, "tests": [60, 150], "program_tests": 150, "truth": 100},
+    quick={**FULL, "seeds": [10, 11, 12], "worlds": 60, "tests": [60, 150], "program_tests": 150, "truth": 100},
 )  # fmt: skip

@@ -77,8 +77,7 @@ def run(unit: Unit) -> Figures:
 
 FULL = {"seeds": [0, 1, 2, 3, 4], "version": 1, "edits": [], "pairs": 8, "rate": 40, "chunks": 128, "truth": 8}
 QUICK = [
-    "rate", "wider", "head from zero", "other seed", "drawn otherwise", "transposed draw", "decay", "large weights",
-    "reports less", "easy validation",
+    "rate", "head from zero", "other seed", "transposed draw", "large weights", "reports less", "easy validation",
 ]  # fmt: skip
 RECIPE = Recipe(
     name="ratchet", title="The ratchet: keep an edit of a training script if one run is better",
@@ -96,5 +95,5 @@ RECIPE = Recipe(
         "Paired takes several times the runs: see them.",
         "What an edit is meant to be is declared; what it is worth is measured elsewhere (benchmarks/ratchet.py).",
     ),
-    quick={**FULL, "seeds": [0, 1, 2], "edits": QUICK, "pairs": 3, "truth": 3},
+    quick={**FULL, "seeds": [10, 11, 12], "edits": QUICK, "pairs": 3, "truth": 3},
 )  # fmt: skip

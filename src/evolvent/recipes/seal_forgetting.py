@@ -96,5 +96,5 @@ RECIPE = Recipe(
     run=run,
     start=TARGET,
     full=FULL,
-    quick={**FULL, "seeds": [0, 1, 2], "test": 100, "edit": {"steps": 60, "tokens": 384, "rate": "0.001"}},
+    quick={**FULL, "seeds": [10, 11, 12], "test": 100, "edit": {"steps": 60, "tokens": 384, "rate": "0.001"}},
 )  # fmt: skip

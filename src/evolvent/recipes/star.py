@@ -90,7 +90,7 @@ RECIPE = Recipe(
     ),
     run=run, start=TARGET, full=FULL,
     quick={
-        **FULL, "seeds": [0, 1, 2], "rounds": 2, "problems": 150, "test": 60,
-        "training": {"steps": 80, "tokens": 512, "rate": "0.002"},
+        **FULL, "seeds": [10, 11, 12], "rounds": 2, "problems": 110, "test": 60,
+        "training": {"steps": 60, "tokens": 512, "rate": "0.002"},
     },
 )  # fmt: skip
