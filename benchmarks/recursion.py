@@ -4,7 +4,8 @@ A small run (`evolvent.trial`) begins with a tiny model that solves a fixed shar
 (declared: these seeds learn from reference answers) and ends when its champion solves the target's share of fresh ones;
 what it spends until then is the cost of the target, a run that never gets there costing all its FLOPs. Ten functions
 are for learning, eight others, which move letters in other ways, for showing; costs are compared as logarithms, paired
-by function and seed.
+by function and seed, and intervals are over seeds, since the runs of a seed share one memory. All evolved policies come
+from one run of the meta loop: their intervals hold for these policies, not for policies evolved so.
 
 ``cold`` has no memory and the policy by hand. ``warm`` has the memory of runs on the ten functions for learning, one
 after the other, ``shuffled`` the same with its names moved round among the changes. ``round_1`` to ``round_3`` have no
@@ -148,8 +149,11 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         return [math.log(results[arm][s]["runs"][f]["flops"]) for s, f in pairs]
 
     def ratio(one: str, other: str) -> list[float]:
+        """Over seeds, each the mean of its functions: these share one memory, and so are one draw of it."""
         gaps = [a - b for a, b in zip(costs(one), costs(other), strict=True)]
-        return [round(math.exp(x), 3) if math.isfinite(x) else x for x in paired_interval(gaps)]
+        by_seed = [[gap for gap, (s, _) in zip(gaps, pairs, strict=True) if s == seed] for seed in seeds]
+        means = [sum(mine) / len(mine) for mine in by_seed if mine]
+        return [round(math.exp(x), 3) if math.isfinite(x) else x for x in paired_interval(means)]
 
     bars: dict[str, Any] = {}
     warm, placebo, last = ratio("warm", "cold"), ratio("shuffled", "cold"), ratio("round_3", "cold")

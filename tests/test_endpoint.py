@@ -60,7 +60,7 @@ def test_a_request_tells_nothing_of_this_machine_and_no_other_services_key(monke
     ("usage", "counted"),
     [
         ({"total_tokens": 900}, 900),
-        ({"total_tokens": 10**9}, 3),
+        ({"total_tokens": 10**9}, 5 + 64 + 1024),
         ({"total_tokens": 0}, 3),
         ({"total_tokens": -5}, 3),
         ({"total_tokens": "many"}, 3),
@@ -68,7 +68,7 @@ def test_a_request_tells_nothing_of_this_machine_and_no_other_services_key(monke
     ],
 )
 def test_tokens_are_as_stated_where_that_can_be(usage: Any, counted: int) -> None:
-    """Ten bytes in all: at most so many tokens, and what a model may have thought unseen; else about three."""
+    """Ten bytes in all: about three tokens; stated, at most the question's, a frame and the limit of an answer."""
     with stranger(says(completion("hello", usage=usage))) as server:
         said = endpoint(server.url).complete(CHAT, 7)
     assert (said.text, said.tokens) == ("hello", counted)

@@ -32,6 +32,7 @@ from evolvent.operators.base import Bench, Built
 from evolvent.operators.probes import NULL
 from evolvent.plan import Settings
 from evolvent.propose.base import Idea, OperatorSpec, Situation
+from evolvent.propose.language_model import Heard
 from evolvent.run import JUDGE, LEDGER, SIGNING, STORE, Run
 from evolvent.state import UNITS, State
 from evolvent.tasks.strings import Strings
@@ -181,6 +182,18 @@ def test_i1_what_follows_from_an_alarm_is_done_also_when_it_took_the_last_of_the
         loop.turn()
     assert loop.state.champion == loop.state.seed != champion
     assert "withdrawn" in {episode.outcome for episode in loop.state.memory.episodes}, "memory has learned from it"
+
+
+def test_i1_what_a_language_model_took_is_counted_also_when_it_was_too_much(loop: Loop) -> None:
+    spent = loop.state.spent["tokens"]
+    budget = Budget("run", {"tokens": spent + 50})
+    budget.charge(**loop.state.spent)
+    object.__setattr__(loop, "budget", budget)
+    for answer in ("one", "one", "another"):  # the same answer to the same question is the same event
+        loop.heard(Heard(seed=1, answer=answer, tokens=40))
+    assert loop.state.spent["tokens"] == spent + 80
+    with pytest.raises(BudgetSpent, match="tokens"):
+        loop.turn()
 
 
 # -- I2: state is a fold of the ledger ---------------------------------------------------------------------------------

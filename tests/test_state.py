@@ -258,9 +258,9 @@ def test_probes_are_not_remembered_and_a_person_may_let_the_run_forget() -> None
     assert (state.memory.episodes, state.memory.effects.groups, state.memory.rules.edges) == ([], {}, {})
 
 
-def fallen(state: State, name: str, actor: str) -> None:
-    back = event("rolled_back", **{"from": name}, to="seed", certified="seed", candidate={"model": "s"}, policy={})
-    state.apply(Event(**{**vars(back), "actor": actor}))
+def fallen(state: State, name: str, **more: Any) -> None:
+    back = {"from": name, "to": "seed", "certified": "seed", "candidate": {"model": "s"}, "policy": {}}
+    state.apply(event("rolled_back", **back, **more))
 
 
 def test_an_alarm_teaches_that_the_promotion_misled() -> None:
@@ -271,10 +271,21 @@ def test_an_alarm_teaches_that_the_promotion_misled() -> None:
     promoted(state, "a", forced=False)
     assert [e.outcome for e in state.memory.episodes] == ["accepted"]
     by_person, by_check = (State.from_plain(json.loads(json.dumps(state.plain()))) for _ in range(2))
-    fallen(by_person, "a", "human")
+    fallen(by_person, "a")
     assert [e.outcome for e in by_person.memory.episodes] == ["accepted"], "a person's reasons are no evidence"
-    fallen(by_check, "another", "standing")
+    fallen(by_check, "another", evidence="e")
     assert [e.outcome for e in by_check.memory.episodes] == ["accepted"], "one that this promotion did not make"
-    fallen(by_check, "a", "standing")
+    fallen(by_check, "a", evidence="e")
     assert [(e.outcome, e.gain) for e in by_check.memory.episodes] == [("withdrawn", 0)]
     assert by_check.memory.effects.groups["gold|middle|syntax"].accepted == 0
+
+
+def test_an_alarm_says_nothing_of_what_beat_a_forced_version() -> None:
+    state = begun()
+    promoted(state, "forced", forced=True)
+    built(state, "1.0", "a")
+    screened(state, "1.0")
+    state.apply(event("verdict", id="1.0", verdict={"decision": "accept"}))
+    promoted(state, "a", forced=False)
+    fallen(state, "a", evidence="e")
+    assert [e.outcome for e in state.memory.episodes] == ["accepted"]

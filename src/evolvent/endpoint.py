@@ -129,8 +129,8 @@ class Endpoint:
         """Of a question and an answer of so many bytes; a stranger's count is not believed beyond what can be."""
         stated = getattr(usage, "total_tokens", None)
         most = asked + _FRAME + max(answered, self.max_tokens)  # no token is shorter than a byte; thoughts are unseen
-        if type(stated) is int and 0 < stated <= most:
-            return stated
+        if type(stated) is int and stated > 0:
+            return min(stated, most)
         return math.ceil((asked + answered) / _BYTES_A_TOKEN)
 
 

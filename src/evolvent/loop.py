@@ -40,9 +40,10 @@ from evolvent.propose.language_model import Heard
 from evolvent.provenance import versions
 from evolvent.state import COSTLY, State
 from evolvent.store import Store
-from evolvent.types import Decision, Diagnosis, Event, Proposal, Verdict, dec, derive_seed
+from evolvent.types import Decision, Diagnosis, Event, Proposal, Verdict, content_hash, dec, derive_seed
 
-BUILDS = ("built", "build.failed")  # done side by side before they are recorded: `_build` asks the budget first
+# Their work is done before they are recorded, and must be counted: `_build` and `_propose` ask the budget first.
+UNASKED = ("built", "build.failed", "heard")
 SNAPSHOT_EVERY = 10
 
 Payload = dict[str, Any]
@@ -147,7 +148,7 @@ class Loop:
             if old.actor != actor:
                 raise LedgerCorrupt(f"ledger {self.ledger.path}: {key} was written by {old.actor}, not by {actor}")
             return old.payload
-        if kind in COSTLY and kind not in BUILDS:
+        if kind in COSTLY and kind not in UNASKED:
             self.budget.check()
         started = time.monotonic()
         payload = make()
@@ -165,6 +166,7 @@ class Loop:
     def _propose(self, turn: int, subgoal: str, weaknesses: Sequence[Diagnosis]) -> list[Proposal]:
         planned = self.ledger.get(f"{turn}/planned")
         if planned is None:
+            self.budget.check()
             ideas = self._ideas(turn, weaknesses)
             rows = [self._proposal(turn, i, idea).plain() for i, idea in enumerate(ideas)]
             answers = [idea.diagnosis.plain() if idea.diagnosis else None for idea in ideas]
@@ -197,10 +199,13 @@ class Loop:
         return [*self.proposer.propose(situation, specs, count, rng), *probes]
 
     def heard(self, said: Heard) -> None:
-        """Write down what a language model's answer cost, and what of it does not count."""
+        """Write down what a language model's answer cost, and what of it does not count.
+
+        A run that was killed before it planned asks again; the same answer is the same event, another one is another.
+        """
         turn, refused = self.state.turn + 1, [refusal.plain() for refusal in said.refused]
         told = {"turn": turn, "refused": refused, "tokens": said.tokens}
-        self.once("heard", f"{turn}/heard/{said.seed}", lambda: told)
+        self.once("heard", f"{turn}/heard/{content_hash([said.seed, said.answer, told])[:16]}", lambda: told)
 
     def _proposal(self, turn: int, index: int, idea: Idea) -> Proposal:
         return Proposal(

@@ -101,8 +101,6 @@ class State:
         """Take one event in. Kinds that change nothing here are passed over."""
         self.run = event.run
         self.worked_ms += event.cost.get("wall_ms", 0)
-        if event.kind == "rolled_back" and event.actor == "standing":
-            self._misled(event.payload["from"])
         handler = getattr(self, "_on_" + event.kind.replace(".", "_"), None)
         if handler is not None:
             handler(event.payload)
@@ -289,7 +287,7 @@ class State:
         else:
             self._learn(p["id"], "", "")
             self.promotions += 1
-            self.newest = [p["version"], p["id"]]
+            self.newest = [p["version"], p["id"]] if grounded else ["", ""]
             if grounded:  # better than one that a person forced in says nothing of the last certified one
                 self.certified = p["version"]
 
@@ -318,6 +316,8 @@ class State:
         self.standing_at, self.standing_of = p["turn"], p["champion"]
 
     def _on_rolled_back(self, p: dict[str, Any]) -> None:
+        if "evidence" in p:  # a standing check's; a person's reasons are none
+            self._misled(p["from"])
         self.champion = p["to"]
         self.versions[p["to"]] = _version(p)
         self.certified = p["certified"]
@@ -327,7 +327,9 @@ class State:
     def _misled(self, fallen: str) -> None:
         """What made a champion that fell had been accepted, and was not what it seemed.
 
-        The champion before it was looked at when it was new and stood, so it is the last step that is held responsible.
+        That the last step is to blame, and not an earlier one, is a convention: the champion before it was looked at
+        when it was new, and stood. One that beat a version which a person had forced in was never said to be better
+        than what it now fell behind.
         """
         version, id_ = self.newest
         if version == fallen:

@@ -318,7 +318,9 @@ def test_a_model_that_is_gone_costs_its_ideas_only(error: Exception, reason: str
     ideas, (told,) = ask(complete)
     assert ideas == []
     assert [(r.kind, r.reason, r.answer) for r in told.refused] == [("unreachable", reason, "")]
-    assert kinds(ask(lambda chat, seed: None)[1][0]) == ["unreachable"]
+    for strange in (None, "[]", Said(text=None, tokens=0), Said(text="[]", tokens=None), Said(text="[]", tokens=3.5),  # type: ignore[arg-type]
+                    Said(text="[]", tokens=-1)):  # fmt: skip
+        assert kinds(ask(lambda chat, seed, strange=strange: strange)[1][0]) == ["unreachable"]
 
 
 # -- over the wire -----------------------------------------------------------------------------------------------------

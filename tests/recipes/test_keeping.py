@@ -70,3 +70,16 @@ def test_edits_are_the_same_as_far_as_the_champion_allows() -> None:
         drawn.append(seen)
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == TURNS
+
+
+def test_the_ratchet_keeps_no_tie() -> None:
+    """For each count of a hundred: one step up to it, and nothing after."""
+
+    def counted(agent: int, prompts: Sequence[str], seed: int) -> tuple[list[bool], int]:
+        return [place < agent for place in range(len(prompts))], 0
+
+    for first in range(0, 100, 7):
+        for then in range(first + 1, 101):
+            made = Walk(solved=counted, seed=0, champions=[first])
+            made.go(3, lambda agent, rng, then=then: then, made.ratchet(PROMPTS[:100]))
+            assert made.champions == [first, then]

@@ -175,4 +175,5 @@ def test_a_record_is_of_todays_settings() -> None:
         for record in page_script().records_of(recipe):
             settings = recipe.full if record["size"] == "full" else recipe.quick
             assert record["settings"] == {k: v for k, v in settings.items() if k != "seeds"}, recipe.name
+            assert record["seeds"] == settings["seeds"], recipe.name
             assert record["figures"].keys() == set(recipe.arms), recipe.name

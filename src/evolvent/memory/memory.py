@@ -62,7 +62,8 @@ class Memory:
                 self.rules.withdraw(episode)
                 if (effect := self.proposers.get(episode.proposer)) is not None and effect.accepted:
                     effect.withdraw(episode.gain or 0)
-                fallen = replace(episode, outcome=WITHDRAWN, gain=0, reason="made a champion that was taken down")
+                gain = None if episode.gain is None else 0
+                fallen = replace(episode, outcome=WITHDRAWN, gain=gain, reason="made a champion that was taken down")
                 self.episodes = [*self.episodes[:place], fallen, *self.episodes[place + 1 :]]
 
     def forget(self, *, arm: str = "", task: str = "", everything: bool = False) -> dict[str, int]:

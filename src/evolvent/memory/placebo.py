@@ -1,8 +1,9 @@
 """A placebo for memory: the same changes at the same costs, but what became of them is dealt anew.
 
-A run that starts with it has as much memory as one with the true one, the same gains, verdicts and costs in it, and
-knows nothing. So what a true memory saves beyond it is what was learned, and not that any memory makes a run choose
-otherwise.
+A run that starts with it has as much memory as one with the true one, the same gains and verdicts in it, and does not
+know which change they belong to; what each costs, which builds fail and how much changes gain on average it does know.
+So what a true memory saves beyond it is what was learned of changes, and not that any memory makes a run choose
+otherwise. Of very few episodes the deal may be the true one.
 
 Not here: runs that compare them (`benchmarks/recursion.py`).
 """

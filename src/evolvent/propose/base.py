@@ -52,9 +52,11 @@ class OperatorSpec:
 
     @property
     def prior(self) -> Prior:
-        """What is expected before any evidence: a cheaper build gives its share of the gain, a dearer one no more.
+        """What is expected before any evidence: a value that makes a build cheaper gains less by the share of its cost.
 
         So that a build is not thought a bargain for being small: before it was seen, only chance would speak for that.
+        A dearer one gains no more. Each value is taken alone, so of several the smallest build is expected to give
+        about nothing.
         """
         usual = {name: self.usual.get(name, values[0]) for name, values in self.space.items()}
         whole = self.cost(usual)

@@ -77,18 +77,22 @@ class Heard:
         ideas: valid ones, in the model's order, each with its reason in one line.
         refused: everything else.
         seed: of the question.
+        answer: SHA-256 of the whole answer, or ``""``.
         tokens: of question and answer; 0 where no answer came.
     """
 
     ideas: tuple[Idea, ...] = ()
     refused: tuple[Refusal, ...] = ()
     seed: int = 0
+    answer: str = ""
     tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelProposer:
-    """Asks a language model once a turn. As pure as the model: one that repeats itself by seed gives the same ideas.
+    """Asks a language model for each place that it is given, and once more where it said nothing new.
+
+    As pure as the model: one that repeats itself by seed gives the same ideas.
 
     Attributes:
         complete: a chat and a seed to an answer and its tokens; whatever it raises is a refusal.
@@ -107,16 +111,26 @@ class LanguageModelProposer:
             return []
         chat = messages(situation, specs, count)
         try:
-            said = self.complete(chat, seed)
-            if not isinstance(said, Said):  # pyright: ignore[reportUnnecessaryIsInstance] - it is a stranger's
-                raise TypeError
+            said = _checked(self.complete(chat, seed))
         except Exception as exc:  # an edge: the callable is a stranger's
             why = _line(str(exc), _MAX_REASON) if isinstance(exc, EvolventError) else type(exc).__name__
             heard = Heard(refused=(Refusal(kind="unreachable", reason=why, answer=""),), seed=seed)
         else:
-            heard = replace(read_answer(said.text, specs, situation, count), seed=seed, tokens=max(0, said.tokens))
+            name = sha256_hex(said.text.encode("utf-8", "surrogatepass"))
+            heard = replace(read_answer(said.text, specs, situation, count), seed=seed, answer=name, tokens=said.tokens)
         self.on_heard(heard)
         return list(heard.ideas)
+
+
+def _checked(said: Any) -> Said:
+    """An answer of the form that was promised: the callable is a stranger's.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if type(said) is not Said or type(said.text) is not str or type(said.tokens) is not int or said.tokens < 0:
+        raise TypeError(type(said).__name__)
+    return said
 
 
 # -- what is said to the model -----------------------------------------------------------------------------------------

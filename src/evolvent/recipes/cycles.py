@@ -2,8 +2,8 @@
 
 The weights are fixed. An edit of the champion's program is drawn blindly (a step more or less, another number), the
 same for all arms as far as their champions allow. The gate draws strings anew in each turn and spends one error budget
-over all turns; the ratchet keeps what scores higher on the one dev set that it has. Truth is the share of all strings
-outside of that set; a promotion is false if the new champion's is not higher than the old one's. Under `nulls` each
+over all turns; the ratchet keeps what scores higher on the one dev set that it has. Truth is the share of strings
+that no rule sees; a promotion is false if the new champion's is not higher than the old one's. Under `nulls` each
 edit is the champion itself under another seed, so whatever is kept is an error.
 
 Not here: that a run which is killed at any moment goes on as if nothing had been (`tests/test_long_run.py`).
@@ -46,9 +46,9 @@ def walked(unit: Unit, bank: Bank, others: list[str], arm: str) -> Walk[edits.St
 def run(unit: Unit) -> Figures:
     """One walk, and the truth about it."""
     bank = bank_of(unit)
-    others = list(bank.problems)[unit.settings["large dev"] :]
-    walk = walked(unit, bank, others, unit.arm)
-    seen = [bank.solved(steps, others, derive_seed(unit.seed, "truth")) for steps in walk.champions]
+    left = list(bank.problems)[unit.settings["large dev"] :]
+    walk, unseen = walked(unit, bank, left[::2], unit.arm), left[1::2]
+    seen = [bank.solved(steps, unseen, derive_seed(unit.seed, "truth")) for steps in walk.champions]
     true = [sum(solved) / len(solved) for solved, _ in seen]
     claims = {} if unit.arm.startswith("random") else {"claimed minus true": walk.claimed - true[-1] + true[0]}
     return {
@@ -60,7 +60,7 @@ def run(unit: Unit) -> Figures:
 
 
 FULL = {
-    "seeds": [*range(20)], "version": 1, "turns": 120, "items": 1500, "block": 50, "dev": 100, "large dev": 400,
+    "seeds": [*range(20)], "version": 2, "turns": 120, "items": 1500, "block": 50, "dev": 100, "large dev": 400,
     "most": 6, "start": {"each": 600, "share": "0.4", "answers": 6, "strings": 4096},
 }  # fmt: skip
 RECIPE = Recipe(

@@ -73,13 +73,13 @@ class Walk(Generic[Agent]):
 
     def ratchet(self, prompts: Sequence[str]) -> Rule[Agent]:
         """Higher on the same prompts each time; a champion's score stays what it was when it was kept, luck and all."""
-        best = float(self._share(self.champions[-1], prompts, "first").mean())
+        best = int(self._share(self.champions[-1], prompts, "first").sum())
 
         def rule(turn: int, child: Agent) -> float:
             nonlocal best
-            gain = float(self._share(child, prompts, "dev", turn).mean()) - best
-            best += max(0.0, gain)
-            return gain
+            solved, before = int(self._share(child, prompts, "dev", turn).sum()), best
+            best = max(best, solved)  # counts: of shares a tie may come out a hair higher
+            return (solved - before) / len(prompts)
 
         return rule
 

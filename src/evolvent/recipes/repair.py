@@ -2,7 +2,8 @@
 
 The tests that a prompt shows say that an attempt fails, how, and whether its fix passes; hidden ones measure. A trace
 is learned as two turns: the fix, asked with the failed attempt and its failure, and the patch that both attempts come
-to, asked at first. Every arm learns from as many traces as were verified, beside the same data of the start.
+to, asked at first. Every arm learns from as many traces as its own version would verify in the round (all begin with
+the same), beside the same data of the start.
 """
 
 from __future__ import annotations
