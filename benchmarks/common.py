@@ -110,7 +110,11 @@ def bench_main(
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small settings: does the code run?")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with outside data, for scripts that read some")
+    parser.add_argument("--arms", metavar="A,B", help="only these; the row says which")
     options = parser.parse_args()
+    if strange := set(options.arms.split(",") if options.arms else ()) - set(arms):
+        parser.error(f"--arms: expected some of {', '.join(arms)}, got {', '.join(sorted(strange))}")
+    arms = [arm for arm in arms if not options.arms or arm in options.arms.split(",")]
     settings = quick if options.quick else full
     cache = HERE / ".cache" / name
     units = []
@@ -137,7 +141,8 @@ def bench_main(
         _figures_root = cache
     summary = summarise(results, dict(settings))
     if not options.quick:
-        _write_row(name, settings["seeds"], seconds, summary["bars"])
+        seeds = ", ".join(map(str, settings["seeds"])) + (f" ({', '.join(arms)} only)" if options.arms else "")
+        _write_row(name, seeds, seconds, summary["bars"])
     for text, bar in summary["bars"].items():
         print(f"{'holds' if bar['holds'] else 'FAILS'}  {text}: {bar['figure']} (bar {bar['bar']})")
     print(json.dumps(_finite({"bench": name, **summary}), allow_nan=False))
@@ -273,8 +278,8 @@ def _child(unit: Unit, run_unit: RunUnit, parent: int) -> None:
     write_atomic(unit.folder / "result.json", json.dumps(stored, allow_nan=False).encode())
 
 
-def _write_row(name: str, seeds: Sequence[int], seconds: float, bars: Mapping[str, Mapping[str, Any]]) -> None:
-    cells = [f"`{name}.py`", _commit(), datetime.now(UTC).date().isoformat(), ", ".join(map(str, seeds))]
+def _write_row(name: str, seeds: str, seconds: float, bars: Mapping[str, Mapping[str, Any]]) -> None:
+    cells = [f"`{name}.py`", _commit(), datetime.now(UTC).date().isoformat(), seeds]
     cells += [str(round(seconds)), _machine()]
     cells.append("<br>".join(f"{'holds' if b['holds'] else '**fails**'}: {t}: {b['figure']}" for t, b in bars.items()))
     row = "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

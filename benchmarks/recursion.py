@@ -155,31 +155,33 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         means = [sum(mine) / len(mine) for mine in by_seed if mine]
         return [round(math.exp(x), 3) if math.isfinite(x) else x for x in paired_interval(means)]
 
+    def bar(one: str, most: float) -> dict[str, Any]:
+        figure = ratio(one, "cold")
+        return {"figure": figure, "bar": most, "holds": figure[1] <= most and figure[2] < 1}
+
     bars: dict[str, Any] = {}
-    warm, placebo, last = ratio("warm", "cold"), ratio("shuffled", "cold"), ratio("round_3", "cold")
-    bars["cost to target, warm over cold: at most .5, interval below 1"] = {
-        "figure": warm, "bar": 0.5, "holds": warm[1] <= 0.5 and warm[2] < 1,
-    }  # fmt: skip
-    bars["cost to target, shuffled over cold: interval holds 1"] = {
-        "figure": placebo, "bar": 1, "holds": placebo[0] <= 1 <= placebo[2],
-    }  # fmt: skip
-    bars["cost to target, policy of round 3 over the one by hand: interval below 1"] = {
-        "figure": last, "bar": 1, "holds": last[2] < 1,
-    }  # fmt: skip
-    runs = {arm: [results[arm][s]["runs"][f] for s, f in pairs] for arm in ARMS}
-    others = (
+    if "warm" in results:
+        bars["cost to target, warm over cold: at most .5, interval below 1"] = bar("warm", 0.5)
+    if "shuffled" in results:
+        placebo = ratio("shuffled", "cold")
+        holds = placebo[0] <= 1 <= placebo[2]
+        bars["cost to target, shuffled over cold: interval holds 1"] = {"figure": placebo, "bar": 1, "holds": holds}
+    if "round_3" in results:
+        bars["cost to target, policy of round 3 over the one by hand: interval below 1"] = bar("round_3", 1)
+    runs = {arm: [results[arm][s]["runs"][f] for s, f in pairs] for arm in ARMS if arm in results}
+    others = [
         ("warm", "shuffled"),
         ("round_1", "cold"),
         ("round_2", "round_1"),
         ("round_3", "round_2"),
         ("both", "cold"),
-    )
+    ]
     figures = {
         "of": len(pairs),
-        "cost, also": {f"{one} over {other}": ratio(one, other) for one, other in others},
-        "reached": {arm: sum(run["reached"] for run in runs[arm]) for arm in ARMS},
-        "gflops": {arm: [round(run["flops"] / 10**9, 1) for run in runs[arm]] for arm in ARMS},
-        "rounds": results["both"][seeds[0]]["rounds"],
+        "cost, also": {f"{a} over {b}": ratio(a, b) for a, b in others if a in results and b in results},
+        "reached": {arm: sum(run["reached"] for run in mine) for arm, mine in runs.items()},
+        "gflops": {arm: [round(run["flops"] / 10**9, 1) for run in mine] for arm, mine in runs.items()},
+        "rounds": results["both"][seeds[0]]["rounds"] if "both" in results else [],
     }
     return {"figures": figures, "bars": bars}
 

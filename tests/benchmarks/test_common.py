@@ -66,6 +66,9 @@ def test_a_run_resumes_and_writes_one_row(tmp_path: Path) -> None:
     rows = [line for line in (tmp_path / "RESULTS.md").read_text().splitlines() if line.startswith("| `toy.py`")]
     assert len(rows) == 1
     assert "sum \\| all" in rows[0]
+    assert run(tmp_path, "--arms", "good", "--data", str(tmp_path)).returncode == 0
+    assert "| 0, 1 (good only) |" in (tmp_path / "RESULTS.md").read_text()
+    assert run(tmp_path, "--arms", "god").returncode == 2
     before = (tmp_path / "RESULTS.md").read_text()
     assert run(tmp_path, "--quick", "--data", str(tmp_path)).returncode == 0
     assert (tmp_path / "RESULTS.md").read_text() == before
