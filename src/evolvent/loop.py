@@ -42,7 +42,7 @@ from evolvent.state import COSTLY, State
 from evolvent.store import Store
 from evolvent.types import Decision, Diagnosis, Event, Proposal, Verdict, content_hash, dec, derive_seed
 
-# Their work is done before they are recorded, and must be counted: `_build` and `_propose` ask the budget first.
+# Their work is done before they are recorded, and must be counted; the budget is asked before the work.
 UNASKED = ("built", "build.failed", "heard")
 SNAPSHOT_EVERY = 10
 
@@ -166,7 +166,6 @@ class Loop:
     def _propose(self, turn: int, subgoal: str, weaknesses: Sequence[Diagnosis]) -> list[Proposal]:
         planned = self.ledger.get(f"{turn}/planned")
         if planned is None:
-            self.budget.check()
             ideas = self._ideas(turn, weaknesses)
             rows = [self._proposal(turn, i, idea).plain() for i, idea in enumerate(ideas)]
             answers = [idea.diagnosis.plain() if idea.diagnosis else None for idea in ideas]

@@ -8,6 +8,7 @@ Not here: what they think of (`propose/`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from evolvent import registry
 from evolvent.errors import UsageError
@@ -25,12 +26,15 @@ __all__ = ["bandit", "bayes", "crossover", "language_model", "load_proposers", "
 OnHeard = Callable[[Heard], None]
 
 
-def load_proposers(settings: Settings, on_heard: OnHeard = lambda heard: None) -> Market:
+def load_proposers(
+    settings: Settings, on_heard: OnHeard = lambda heard: None, may_ask: Callable[[], None] = lambda: None
+) -> Market:
     """The proposers of the settings, by registered name or ``module:function``, competing for the turn's places.
 
     Args:
         settings: the run's.
         on_heard: told of each answer of a language model, as it was read.
+        may_ask: called before a language model is asked; raises `BudgetSpent` where it may not be.
 
     Raises:
         UsageError: a name is not registered, its module does not load, or it lacks a setting.
@@ -38,7 +42,9 @@ def load_proposers(settings: Settings, on_heard: OnHeard = lambda heard: None) -
     made: dict[str, Proposer] = {}
     for name in settings.proposers:
         make = registry.resolve(name) if ":" in name else registry.load(registry.PROPOSERS, name)
-        made[name] = make(settings, on_heard)
+        proposer = make(settings, on_heard)
+        asks = isinstance(proposer, LanguageModelProposer)
+        made[name] = replace(proposer, may_ask=may_ask) if asks else proposer
     return Market(proposers=made)
 
 

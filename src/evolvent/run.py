@@ -223,7 +223,7 @@ class Run:
                     judge=judge,
                     settings=settings,
                     operators=operators,
-                    proposer=load_proposers(settings, lambda heard: loop.heard(heard)),  # noqa: PLW0108 - there is no loop yet
+                    proposer=load_proposers(settings, lambda heard: loop.heard(heard), lambda: loop.budget.check()),  # noqa: PLW0108 - no loop yet
                     state=self.state(ledger),
                     gold=gold,
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),

@@ -16,7 +16,7 @@ from places import tried
 
 import toy_world
 from evolvent.endpoint import Endpoint
-from evolvent.errors import EndpointFailed
+from evolvent.errors import BudgetSpent, EndpointFailed
 from evolvent.memory.effects import Foreseen
 from evolvent.memory.memory import Memory
 from evolvent.propose.base import Idea, OperatorSpec, Proposer, Situation, fingerprint
@@ -321,6 +321,19 @@ def test_a_model_that_is_gone_costs_its_ideas_only(error: Exception, reason: str
     for strange in (None, "[]", Said(text=None, tokens=0), Said(text="[]", tokens=None), Said(text="[]", tokens=3.5),  # type: ignore[arg-type]
                     Said(text="[]", tokens=-1)):  # fmt: skip
         assert kinds(ask(lambda chat, seed, strange=strange: strange)[1][0]) == ["unreachable"]
+
+
+def test_nothing_is_asked_beyond_the_budget() -> None:
+    def spent() -> None:
+        raise BudgetSpent("run", "tokens", 10, 12)
+
+    def complete(chat: Any, seed: int) -> Said:
+        raise AssertionError
+
+    told: list[Heard] = []
+    proposer = LanguageModelProposer(complete=complete, on_heard=told.append, may_ask=spent)
+    assert proposer.propose(situation(), SPECS, 2, random.Random(0)) == []
+    assert [(kinds(one), one.tokens) for one in told] == [(["over_budget"], 0)]
 
 
 # -- over the wire -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evolvent.errors import EvolventError
+from evolvent.errors import BudgetSpent, EvolventError
 from evolvent.memory.effects import Foreseen
 from evolvent.memory.episodes import MILLI
 from evolvent.memory.rules import HELD
@@ -31,7 +31,7 @@ Complete = Callable[[Sequence[Mapping[str, str]], int], Said]  # a chat and a se
 
 REFUSALS = (
     "unreachable", "too_long", "not_json", "malformed", "unknown_operator", "out_of_space", "barred", "duplicate",
-    "absurd", "too_many",
+    "absurd", "too_many", "over_budget",
 )  # fmt: skip
 FIELDS = ("operator", "params", "predicted_gain", "predicted_deviation", "why")
 MAX_POINTS = 100.0  # no accuracy gains more
@@ -97,10 +97,12 @@ class LanguageModelProposer:
     Attributes:
         complete: a chat and a seed to an answer and its tokens; whatever it raises is a refusal.
         on_heard: told of each answer as it was read.
+        may_ask: called before each question; where it raises `BudgetSpent` nothing is asked.
     """
 
     complete: Complete
     on_heard: Callable[[Heard], None] = lambda heard: None
+    may_ask: Callable[[], None] = lambda: None
 
     def propose(
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
@@ -111,7 +113,11 @@ class LanguageModelProposer:
             return []
         chat = messages(situation, specs, count)
         try:
+            self.may_ask()
             said = _checked(self.complete(chat, seed))
+        except BudgetSpent as exc:
+            refusal = Refusal(kind="over_budget", reason=_line(str(exc), _MAX_REASON), answer="")
+            heard = Heard(refused=(refusal,), seed=seed)
         except Exception as exc:  # an edge: the callable is a stranger's
             why = _line(str(exc), _MAX_REASON) if isinstance(exc, EvolventError) else type(exc).__name__
             heard = Heard(refused=(Refusal(kind="unreachable", reason=why, answer=""),), seed=seed)
