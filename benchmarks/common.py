@@ -90,6 +90,7 @@ def bench_main(
     full: dict[str, Any],
     quick: dict[str, Any],
     workers: int = WORKERS,
+    needed: Sequence[str] = (),
 ) -> int:
     """The command line of a benchmark; call it under ``if __name__ == "__main__"``.
 
@@ -101,6 +102,7 @@ def bench_main(
         full: settings, plain JSON. ``seeds`` (list) is read here, and ``arm_seeds`` (by arm), which may ask for fewer.
         quick: settings of ``--quick``.
         workers: units at a time; 1 where a unit uses all cores itself or is timed.
+        needed: arms that `summarise` cannot do without; where some are named, ``--arms`` may leave out the others.
 
     Returns:
         Exit code: 0 the run is complete (bars may fail: that is a result), 1 a unit failed, 130 stopped by a person.
@@ -110,11 +112,13 @@ def bench_main(
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small settings: does the code run?")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with outside data, for scripts that read some")
-    parser.add_argument("--arms", metavar="A,B", help="only these; the row says which")
+    if needed:
+        parser.add_argument("--arms", metavar="A,B", help="only these; the row says which", default=",".join(arms))
     options = parser.parse_args()
-    if strange := set(options.arms.split(",") if options.arms else ()) - set(arms):
-        parser.error(f"--arms: expected some of {', '.join(arms)}, got {', '.join(sorted(strange))}")
-    arms = [arm for arm in arms if not options.arms or arm in options.arms.split(",")]
+    asked = options.arms.split(",") if needed else list(arms)
+    if strange := [*(set(asked) - set(arms)), *(set(needed) - set(asked))]:
+        parser.error(f"--arms: expected {', '.join(needed)} and any of {', '.join(arms)}; see {', '.join(strange)}")
+    part, arms = len(set(asked)) < len(arms), [arm for arm in arms if arm in asked]
     settings = quick if options.quick else full
     cache = HERE / ".cache" / name
     units = []
@@ -141,7 +145,7 @@ def bench_main(
         _figures_root = cache
     summary = summarise(results, dict(settings))
     if not options.quick:
-        seeds = ", ".join(map(str, settings["seeds"])) + (f" ({', '.join(arms)} only)" if options.arms else "")
+        seeds = ", ".join(map(str, settings["seeds"])) + (f" ({', '.join(arms)} only)" if part else "")
         _write_row(name, seeds, seconds, summary["bars"])
     for text, bar in summary["bars"].items():
         print(f"{'holds' if bar['holds'] else 'FAILS'}  {text}: {bar['figure']} (bar {bar['bar']})")

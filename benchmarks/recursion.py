@@ -199,4 +199,4 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(bench_main("recursion", ARMS, run_unit, summarise, full=FULL, quick=QUICK))
+    sys.exit(bench_main("recursion", ARMS, run_unit, summarise, full=FULL, quick=QUICK, needed=("cold",)))

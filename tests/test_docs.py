@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+import loaded
 from evolvent.cli.app import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,15 +38,6 @@ def rows(path: Path) -> Iterator[list[str]]:
 
 def code_blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-
-
-def docs_tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "scripts" / "docs_tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # -- coverage ----------------------------------------------------------------------------------------------------------
@@ -100,7 +90,7 @@ def check_command(mechanism: str, command: str, status: str) -> None:
 
 
 def test_tables_from_the_code_are_up_to_date() -> None:
-    tables = docs_tables()
+    tables = loaded.script("docs_tables")
     assert len(tables.TABLES) == 2
     for path in tables.TABLES:
         assert path.read_text(encoding="utf-8") == tables.page(path), (

@@ -38,7 +38,8 @@ class State:
         certified: the newest version that the gate promoted (or the seed).
         versions: plain form of the versions above and of this turn's.
         slots: slots opened so far; spending of the error budget follows it.
-        promotions: promotions by the gate; `newest`: version and proposal's id of the last of them.
+        promotions: promotions by the gate; `newest`: version and proposal's id of the last of them, empty if what it
+            beat was not certified.
         standing: standing checks opened; `standing_at`: turn of the last; `standing_of`: version it looked at.
         run: the run's id; `task`, `target`: name of its task, and the skill that must get better.
         memory: what was tried and what it was worth, earlier runs' memory included.

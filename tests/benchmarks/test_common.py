@@ -38,7 +38,8 @@ def summarise(results, settings):
 
 if __name__ == "__main__":
     full = {{"seeds": [0, 1], "arm_seeds": {{"bad": [0]}}, "add": 1}}
-    sys.exit(common.bench_main("toy", ("good", "bad"), run_unit, summarise, full=full, quick={{**full, "add": 9}}))
+    quick = {{**full, "add": 9}}
+    sys.exit(common.bench_main("toy", ("good", "bad"), run_unit, summarise, full=full, quick=quick, needed=["good"]))
 '''
 
 
@@ -68,7 +69,9 @@ def test_a_run_resumes_and_writes_one_row(tmp_path: Path) -> None:
     assert "sum \\| all" in rows[0]
     assert run(tmp_path, "--arms", "good", "--data", str(tmp_path)).returncode == 0
     assert "| 0, 1 (good only) |" in (tmp_path / "RESULTS.md").read_text()
-    assert run(tmp_path, "--arms", "god").returncode == 2
+    for wrong in ("god", "bad"):
+        refused = run(tmp_path, "--arms", wrong)
+        assert (refused.returncode, refused.stderr.count("error: --arms: expected good")) == (2, 1)
     before = (tmp_path / "RESULTS.md").read_text()
     assert run(tmp_path, "--quick", "--data", str(tmp_path)).returncode == 0
     assert (tmp_path / "RESULTS.md").read_text() == before

@@ -9,16 +9,10 @@ import pytest
 
 from evolvent.curate.cascade import CHECKS, cascade
 from evolvent.curate.challenger import edge_reward, passing_answers
+from evolvent.models.sampler import Sampled
 from evolvent.tasks.strings import MARK, Strings
 
 TASK = Strings()
-
-
-@dataclass(frozen=True)
-class Told:
-    outputs: list[list[str]]
-    tokens_read: int = 3
-    tokens_written: int = 4
 
 
 @dataclass
@@ -27,9 +21,9 @@ class Reverser:
 
     asked: list[str] = field(default_factory=list)
 
-    def __call__(self, prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Told:
+    def __call__(self, prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
         self.asked += prompts
-        return Told([[p.removesuffix(MARK)[::-1]] * num_samples for p in prompts])
+        return Sampled([[p.removesuffix(MARK)[::-1]] * num_samples for p in prompts], 3, 4)
 
 
 def test_each_check_turns_its_own_kind_away() -> None:
@@ -68,5 +62,7 @@ def test_the_reward_peaks_in_the_middle() -> None:
 
 def test_answers_that_find_their_way_back_stay_with_their_prompt() -> None:
     assert passing_answers(TASK, Reverser(), ["abc>", "b>"], 2, 0.7, 0) == [["cba", "cba"], ["b", "b"]]
-    wrong = passing_answers(TASK, lambda p, n, t, s: Told([["aaa"] * n for _ in p]), ["abc>", "aaa>"], 2, 0.7, 0)
+    wrong = passing_answers(
+        TASK, lambda p, n, t, s: Sampled([["aaa"] * n for _ in p], 3, 4), ["abc>", "aaa>"], 2, 0.7, 0
+    )
     assert wrong == [[], ["aaa", "aaa"]]

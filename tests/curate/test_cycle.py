@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from evolvent.curate.cycle import answers_of, cycle_check
 from evolvent.models.codec import CharCodec
+from evolvent.models.sampler import Sampled
 from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
 from evolvent.scaffold.programs import Generate
 from evolvent.tasks.strings import ALPHABET, MARK, Strings, reference
@@ -20,18 +20,11 @@ TASK = Strings()
 texts = st.text(ALPHABET, min_size=1, max_size=15)
 
 
-@dataclass(frozen=True)
-class Told:
-    outputs: list[list[str]]
-    tokens_read: int
-    tokens_written: int
-
-
 def model_of(function: Callable[[str], str], calls: list[tuple[list[str], int, float]] | None = None) -> Generate:
-    def generate(prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Told:
+    def generate(prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
         if calls is not None:
             calls.append((list(prompts), num_samples, temperature))
-        return Told([[function(p.removesuffix(MARK))] * num_samples for p in prompts], 3, 4)
+        return Sampled([[function(p.removesuffix(MARK))] * num_samples for p in prompts], 3, 4)
 
     return generate
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from evolvent.curate.repairs import repair_traces
+from evolvent.models.sampler import Sampled
 from evolvent.tasks.python_fix import PythonFix, prompts
 from evolvent.tasks.strings import Strings
 
@@ -21,13 +22,6 @@ def asked(values: str = "xs", sign: str = ">", more: str = "") -> str:
     return HEAD + BODY.format(values=values, sign=sign, more=more)
 
 
-@dataclass(frozen=True)
-class Told:
-    outputs: list[list[str]]
-    tokens_read: int = 3
-    tokens_written: int = 4
-
-
 @dataclass
 class Fixer:
     """Mends one thing at an attempt, in the code that it is shown; where it knows no bug it writes no edit."""
@@ -35,9 +29,9 @@ class Fixer:
     knows: tuple[tuple[str, str], ...]
     calls: list[tuple[list[str], float]] = field(default_factory=list)
 
-    def __call__(self, some: Sequence[str], num_samples: int, temperature: float, seed: int) -> Told:
+    def __call__(self, some: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
         self.calls.append((list(some), temperature))
-        return Told([[self.mend(prompt)] * num_samples for prompt in some])
+        return Sampled([[self.mend(prompt)] * num_samples for prompt in some], 3, 4)
 
     def mend(self, prompt: str) -> str:
         read = prompts.read(prompt)
@@ -94,4 +88,4 @@ def test_what_stands_for_nothing_teaches_nothing() -> None:
 
 def test_a_prompt_without_tests_is_refused() -> None:
     with pytest.raises(ValueError, match="expected some with tests that strings can run, got 'abc>'"):
-        repair_traces(Strings(), lambda some, *_: Told([["cba"] for _ in some]), ["abc>"], 0.0, 0)
+        repair_traces(Strings(), lambda some, *_: Sampled([["cba"] for _ in some], 3, 4), ["abc>"], 0.0, 0)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from recipe_parts import all_recipes
 
+import loaded
 from evolvent import registry
 from evolvent.cli import main
 from evolvent.errors import UsageError
@@ -154,17 +153,8 @@ def test_run_prints_the_table_and_the_sentence(
     assert "(6 of 6)" in out.err
 
 
-def page_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipes_page", ROOT / "scripts" / "recipes_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_page_is_what_its_records_say() -> None:
-    script = page_script()
+    script = loaded.script("recipes_page")
     assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run python scripts/recipes_page.py"
     for recipe in all_recipes():
         assert script.records_of(recipe), f"{recipe.name} was never recorded"
@@ -172,7 +162,7 @@ def test_the_page_is_what_its_records_say() -> None:
 
 def test_a_record_is_of_todays_settings() -> None:
     for recipe in all_recipes():
-        for record in page_script().records_of(recipe):
+        for record in loaded.script("recipes_page").records_of(recipe):
             settings = recipe.full if record["size"] == "full" else recipe.quick
             assert record["settings"] == {k: v for k, v in settings.items() if k != "seeds"}, recipe.name
             assert record["seeds"] == settings["seeds"], recipe.name

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent.models.sampler import Sampled
 from evolvent.policy import BY_HAND, text_of
 from evolvent.scaffold.grammar import TEMPERATURE
 from evolvent.scaffold.programs import Tools, run
-
-
-@dataclass(frozen=True)
-class Told:
-    outputs: list[list[str]]
-    tokens_read: int
-    tokens_written: int
 
 
 class Model:
@@ -26,10 +20,10 @@ class Model:
         self.calls: list[tuple[tuple[str, ...], int, float]] = []
         self.seeds: list[int] = []
 
-    def __call__(self, prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Told:
+    def __call__(self, prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
         self.calls.append((tuple(prompts), num_samples, temperature))
         self.seeds.append(seed)
-        return Told(self.script.pop(0), 10 * len(prompts), len(prompts) * num_samples)
+        return Sampled(self.script.pop(0), 10 * len(prompts), len(prompts) * num_samples)
 
 
 def complains(prompt: str, output: str) -> str | None:

@@ -10,16 +10,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evolvent.models.sampler import Sampled
 from evolvent.types import derive_seed
 
 PROMPTS = tuple(str(n) for n in range(2, 26))
-
-
-@dataclass(frozen=True)
-class Told:
-    outputs: list[list[str]]
-    tokens_read: int
-    tokens_written: int
 
 
 @dataclass(frozen=True)
@@ -36,14 +30,14 @@ class Digits:
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[str, ...], int, float, int]] = []
 
-    def __call__(self, prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Told:
+    def __call__(self, prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
         self.calls.append((tuple(prompts), num_samples, temperature, seed))
         outputs = []
         for place, prompt in enumerate(prompts):
             path = (prompt, seed, place) if temperature > 0 else (prompt,)  # what is greedy knows no seed
             rng = random.Random(derive_seed("digits", *path))
             outputs.append([rng.choice("1234599xx") for _ in range(num_samples)])
-        return Told(outputs, sum(map(len, prompts)), len(prompts) * num_samples)
+        return Sampled(outputs, sum(map(len, prompts)), len(prompts) * num_samples)
 
 
 def missing(prompt: str, output: str) -> int:

@@ -146,7 +146,7 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "memory.imported": lambda p: [f"memory of earlier runs: {len(p['memory']['episodes'])} episodes"],
     "heard": lambda p: [
         *([f"the language model answered: {p['tokens']:,} tokens"] if p["tokens"] else []),
-        *(f"of the language model is refused: {row['kind']}: {row['reason']}" for row in p["refused"]),
+        *(f"the language model: {row['kind']}: {row['reason']}" for row in p["refused"]),
     ],
     "memory.forgotten": lambda p: [f"forgotten by {p['by']}: {p['arm'] or p['task'] or 'everything'}"],
     "turn.started": _turn,
