@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -74,12 +75,12 @@ def record_of(*, gain: float, recipe: Recipe = RECIPE, better: int = 1) -> dict[
 
 def test_a_run_is_recorded_and_goes_on(registered: Recipe, tmp_path: Path) -> None:
     said: list[str] = []
-    record = running.run(registered, tmp_path, "quick", seeds=[0, 1], say=said.append)
+    [(_, record)] = running.run([registered], tmp_path, "quick", seeds=[0, 1], say=said.append)
     assert len(said) == 6
     assert all(line.startswith("tossed: ") for line in said)
     assert records(tmp_path, registered) == [record]
     again: list[str] = []
-    more = running.run(registered, tmp_path, "quick", say=again.append)
+    [(_, more)] = running.run([registered], tmp_path, "quick", say=again.append)
     assert sum("done before" in line for line in again) == 6
     assert len(again) == 9
     assert more["seeds"] == [0, 1, 2]
@@ -112,8 +113,28 @@ def test_a_broken_record_is_refused(tmp_path: Path) -> None:
             records(tmp_path, RECIPE)
 
 
+def made_once(ctx: Any) -> dict[str, str]:
+    """A start that leaves a mark whenever it is made."""
+    with (Path(ctx.params["marks"]) / "marks").open("a") as marks:
+        marks.write("x")
+    return {"model": ctx.store.put_bytes(b"{}")}
+
+
+def test_recipes_that_share_a_start_make_it_once_and_each_has_its_record(registered: Recipe, tmp_path: Path) -> None:
+    start = {"start": "test_recipes_running:made_once"}
+    quick = {**RECIPE.quick, "seeds": [0], "start": {"marks": str(tmp_path)}}
+    one, two = (dataclasses.replace(RECIPE, name=name, quick=quick, **start) for name in ("one", "two"))
+    records_ = {recipe.name: record for recipe, record in running.run([one, two], tmp_path, "quick")}
+    assert (tmp_path / "marks").read_text() == "x"
+    assert {name: record["figures"].keys() for name, record in records_.items()} == dict.fromkeys(
+        ("one", "two"), RECIPE.arms.keys()
+    )
+    assert [records(tmp_path, recipe) for recipe in (one, two)] == [[records_["one"]], [records_["two"]]]
+
+
 def test_a_seed_that_is_named_twice_counts_once(registered: Recipe, tmp_path: Path) -> None:
-    assert running.run(registered, tmp_path, "quick", seeds=[1, 0, 1])["seeds"] == [1, 0]
+    [(_, record)] = running.run([registered], tmp_path, "quick", seeds=[1, 0, 1])
+    assert record["seeds"] == [1, 0]
 
 
 def test_the_commands_list_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def recipes_show(name: Name, out: Out = _OUT, as_json: AsJson = False) -> None:
 def recipes_run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe; leave it out with --all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Small settings: minutes instead of hours.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Every recipe, one after the other.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every recipe.")] = False,
     seed: Annotated[list[int] | None, typer.Option("--seed", min=0, help="In place of its own seeds.")] = None,
     out: Out = _OUT,
     as_json: AsJson = False,
@@ -77,8 +77,9 @@ def recipes_run(
         raise UsageError("recipes run: expected a NAME or --all; `evolvent recipes list` says which there are")
     size = "quick" if quick else "full"
     recipes = [_load(one) for one in (_names() if every else [name])]
-    for recipe in recipes:
-        record = running.run(recipe, out, size, seeds=seed or (), say=lambda line: print(line, file=sys.stderr))
+    for recipe, record in running.run(
+        recipes, out, size, seeds=seed or (), say=lambda line: print(line, file=sys.stderr)
+    ):
         if as_json:
             emit({"record": record, "sentence": sentence(recipe, record)})
             continue

@@ -9,8 +9,9 @@ Not here: what is concluded (`observed.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,56 +54,108 @@ def unit(ctx: JobContext) -> dict[str, str]:
     return {"figures": ctx.store.put_bytes(json.dumps(figures, sort_keys=True, allow_nan=False).encode())}
 
 
-def run(recipe: Recipe, folder: Path, size: str, *, seeds: Sequence[int] = (), say: Say = lambda line: None) -> Json:
-    """Run every unit of a recipe that is not finished yet, and record the figures of all.
+def run(
+    recipes: Sequence[Recipe], folder: Path, size: str, *, seeds: Sequence[int] = (), say: Say = lambda line: None
+) -> Iterator[tuple[Recipe, Json]]:
+    """Run every unit of these recipes that is not finished yet, and record the figures of all.
+
+    The units of all recipes wait in one queue, starts first, so that no worker idles before the last ones.
 
     Args:
-        recipe: what to run.
+        recipes: what to run.
         folder: where artifacts and records lie; a second run in it goes on.
         size: ``quick`` or ``full``.
-        seeds: in place of the recipe's own.
+        seeds: in place of each recipe's own.
         say: told a line whenever a unit is done.
 
-    Returns:
-        The record, as written to ``folder/<name>.<size>.json``: ``{recipe, size, seeds, settings, figures[arm][seed],
-        cpu_s, start_cpu_s, environment}``. Seconds are processor time, of all units and of all starts, cached ones
-        counted as they were: on two cores that nobody else uses, a run takes about half of their sum.
+    Yields:
+        A recipe whose units are all done, and its record, as written to ``folder/<name>.<size>.json``: ``{recipe, size,
+        seeds, settings, figures[arm][seed], cpu_s, start_cpu_s, environment}``. Seconds are processor time, of all
+        units and of all starts, cached ones counted as they were: on two cores that nobody else uses, a run takes
+        about half of their sum.
 
     Raises:
         JobFailed: a unit failed; finished ones are kept.
     """
-    settings = recipe.full if size == "full" else recipe.quick
-    chosen = list(dict.fromkeys(seeds)) or list(settings["seeds"])  # one counted twice would look surer than it is
-    own = {name: value for name, value in settings.items() if name != "seeds"}
-    done: dict[tuple[str, int], JobResult] = {}
     with JobEngine(Store(folder / "store"), workers=WORKERS) as engine:
-        starts = _starts(recipe, own, chosen, engine)
-        asked = {
-            engine.submit(_job(recipe, arm, seed, own, starts[seed].outputs if starts else {})): (arm, seed)
-            for seed in chosen
-            for arm in recipe.arms
-        }
+        shared: dict[str, Future[JobResult]] = {}  # a start that two recipes have is made once
+        begun = [_Begun(recipe, size, seeds) for recipe in recipes]
+        for one in begun:
+            one.submit_starts(engine, shared)
+        asked = {future: unit for one in begun for future, unit in one.submit_units(engine).items()}
         for future in as_completed(asked):
-            arm, seed = asked[future]
-            done[arm, seed] = result = future.result()
+            one, arm, seed = asked[future]
+            one.done[arm, seed] = result = future.result()
             took = "done before" if result.cached else f"{result.seconds_ms / 1000:.0f} s"
-            say(f"{recipe.name}: {arm}, seed {seed}: {took} ({len(done)} of {len(asked)})")
+            say(f"{one.recipe.name}: {arm}, seed {seed}: {took} ({len(one.done)} of {one.units})")
+            if len(one.done) == one.units:
+                yield one.recipe, one.record(engine.store, folder)
+
+
+@dataclass
+class _Begun:
+    """A recipe under way."""
+
+    recipe: Recipe
+    size: str
+    own_seeds: Sequence[int]
+    starts: dict[int, Future[JobResult]] = field(default_factory=dict)
+    done: dict[tuple[str, int], JobResult] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(self.own_seeds or self._all["seeds"]))  # twice would look surer than it is
+
+    @property
+    def settings(self) -> Settings:
+        return {name: value for name, value in self._all.items() if name != "seeds"}
+
+    @property
+    def units(self) -> int:
+        return len(self.seeds) * len(self.recipe.arms)
+
+    @property
+    def _all(self) -> Settings:
+        return self.recipe.full if self.size == "full" else self.recipe.quick
+
+    def submit_starts(self, engine: JobEngine, shared: dict[str, Future[JobResult]]) -> None:
+        for seed in self.seeds if self.recipe.start else ():
+            job = Job(function=self.recipe.start, params=self.settings["start"], seed=seed)
+            if job.key not in shared:
+                shared[job.key] = engine.submit(job)
+            self.starts[seed] = shared[job.key]
+
+    def submit_units(self, engine: JobEngine) -> dict[Future[JobResult], tuple[_Begun, str, int]]:
+        """Waits for its starts."""
+        asked = {}
+        for seed in self.seeds:
+            inputs = dict(self.starts[seed].result().outputs) if self.starts else {}
+            for arm in self.recipe.arms:
+                params = {"recipe": self.recipe.name, "arm": arm, "settings": self.settings}
+                job = Job(function=_UNIT, inputs=inputs, params=params, seed=seed)
+                asked[engine.submit(job)] = (self, arm, seed)
+        return asked
+
+    def record(self, store: Store, folder: Path) -> Json:
         figures = {
-            arm: {str(seed): json.loads(engine.store.get_bytes(done[arm, seed].outputs["figures"])) for seed in chosen}
-            for arm in recipe.arms
+            arm: {
+                str(seed): json.loads(store.get_bytes(self.done[arm, seed].outputs["figures"])) for seed in self.seeds
+            }
+            for arm in self.recipe.arms
         }
-    record: Json = {
-        "recipe": recipe.name,
-        "size": size,
-        "seeds": chosen,
-        "settings": own,
-        "figures": figures,
-        "cpu_s": _cpu_s(done.values()),
-        "start_cpu_s": _cpu_s(starts.values()),
-        "environment": {name: environment(1)[name] for name in ("code", "machine", "python", "torch")},
-    }
-    write_atomic(record_path(folder, recipe.name, size), (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
-    return record
+        record: Json = {
+            "recipe": self.recipe.name,
+            "size": self.size,
+            "seeds": self.seeds,
+            "settings": self.settings,
+            "figures": figures,
+            "cpu_s": _cpu_s(self.done.values()),
+            "start_cpu_s": _cpu_s(start.result() for start in self.starts.values()),
+            "environment": {name: environment(1)[name] for name in ("code", "machine", "python", "torch")},
+        }
+        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+        write_atomic(record_path(folder, self.recipe.name, self.size), text.encode())
+        return record
 
 
 def record_path(folder: Path, name: str, size: str) -> Path:
@@ -112,15 +165,3 @@ def record_path(folder: Path, name: str, size: str) -> Path:
 
 def _cpu_s(results: Iterable[JobResult]) -> int:
     return round(sum(result.cpu_ms for result in results) / 1000)
-
-
-def _starts(recipe: Recipe, settings: Settings, seeds: Sequence[int], engine: JobEngine) -> dict[int, JobResult]:
-    if not recipe.start:
-        return {}
-    jobs = {seed: engine.submit(Job(function=recipe.start, params=settings["start"], seed=seed)) for seed in seeds}
-    return {seed: future.result() for seed, future in jobs.items()}
-
-
-def _job(recipe: Recipe, arm: str, seed: int, settings: Settings, inputs: dict[str, str]) -> Job:
-    params = {"recipe": recipe.name, "arm": arm, "settings": dict(settings)}
-    return Job(function=_UNIT, inputs=dict(inputs), params=params, seed=seed)
