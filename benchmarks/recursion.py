@@ -8,7 +8,10 @@ by function and seed, and intervals are over seeds, since the runs of a seed sha
 from one run of the meta loop: their intervals hold for these policies, not for policies evolved so.
 
 ``cold`` has no memory and the policy by hand. ``warm`` has the memory of runs on the ten functions for learning, one
-after the other, ``shuffled`` the same with its names moved round among the changes. ``round_1`` to ``round_3`` have no
+after the other, as a user's earlier runs would leave it (they end at the target), ``shuffled`` the same with its
+outcomes dealt anew among the same changes. That is under two change plans: the whole one, in which some changes
+(self-labels, the challenger's rate) stand as they were tuned by hand on such functions, and an ``open`` one of
+directives and programs only, in which the loop has to find out itself how to train. ``round_1`` to ``round_3`` have no
 memory and the policy that the loop made of the one by hand on its own task, ``improvement``: a run as in
 `recipes/meta`, on problems of the functions for learning, where the judge's gate decides; each round begins with the
 policy and the memory that the round before left. ``both`` has the last policy and the warm memory.
@@ -24,7 +27,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +42,12 @@ from evolvent.run import Run
 from evolvent.scaffold import grammar
 from evolvent.tasks.strings import small
 from evolvent.trial import Budgets, trial
-from evolvent.types import content_hash
+from evolvent.types import content_hash, derive_seed
 
 ROUNDS = ("round_1", "round_2", "round_3")
-ARMS = ("cold", "warm", "shuffled", *ROUNDS, "both")
-NEVER = 2.0  # a share that nothing solves
+MEMORIES = ("cold", "warm", "shuffled")
+PLANS: Mapping[str, Sequence[str]] = {"": policy.OPERATORS, "open ": ("directive", "scaffold")}
+ARMS = (*(f"{plan}{memory}" for plan in PLANS for memory in MEMORIES), *ROUNDS, "both")
 
 
 def budgets(settings: Mapping[str, Any], **changes: Any) -> Budgets:
@@ -63,18 +67,20 @@ def made_once(unit: Unit, name: str, make: Callable[[Path], Any]) -> Any:
     return json.loads((base / "made.json").read_text("utf-8"))
 
 
-def warm_memory(unit: Unit) -> dict[str, Any]:
-    """The memory of runs on all functions for learning, each over all its FLOPs."""
+def warm_memory(unit: Unit, plan: str) -> dict[str, Any]:
+    """The memory of runs on all functions for learning, from several starts each."""
 
     def make(_: Path) -> dict[str, Any]:
         memory: dict[str, Any] | None = None
-        for name in unit.settings["learning"]:
-            spent = budgets(unit.settings, target=NEVER)
-            memory = trial(name, unit.seed, policy.BY_HAND, spent, memory=memory).memory
+        for again in range(unit.settings["passes"]):
+            for name in unit.settings["learning"]:
+                seed = derive_seed("learning", unit.seed, again) % 10**6
+                spent = budgets(unit.settings)
+                memory = trial(name, seed, policy.BY_HAND, spent, memory=memory, operators=PLANS[plan]).memory
         assert memory is not None
         return memory
 
-    return made_once(unit, f"memory-{unit.seed}", make)
+    return made_once(unit, f"memory-{plan.strip()}-{unit.seed}", make)
 
 
 def evolved(unit: Unit) -> list[dict[str, Any]]:
@@ -124,9 +130,10 @@ def run_unit(unit: Unit) -> dict[str, Any]:
     """All functions for showing, with one arm and seed."""
     torch.set_num_threads(1)
     memory, chosen, rounds = None, dict(policy.BY_HAND), []
-    if unit.arm in ("warm", "shuffled", "both"):
-        memory = warm_memory(unit)
-    if unit.arm == "shuffled":
+    plan = next((name for name in PLANS if name and unit.arm.startswith(name)), "")
+    if unit.arm.endswith(("warm", "shuffled", "both")):
+        memory = warm_memory(unit, plan)
+    if unit.arm.endswith("shuffled"):
         assert memory is not None
         memory = dealt_anew(Memory.from_plain(memory), unit.seed).plain()
     if unit.arm in (*ROUNDS, "both"):
@@ -134,7 +141,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         chosen = rounds[ROUNDS.index(unit.arm) if unit.arm in ROUNDS else -1]["policy"]
     runs = {}
     for name in unit.settings["showing"]:
-        outcome = trial(name, unit.seed, chosen, budgets(unit.settings), memory=memory)
+        outcome = trial(name, unit.seed, chosen, budgets(unit.settings), memory=memory, operators=PLANS[plan])
         runs[name] = {**dataclasses.asdict(outcome), "memory": None}
     return {"runs": runs, "rounds": rounds}
 
@@ -155,22 +162,26 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         means = [sum(mine) / len(mine) for mine in by_seed if mine]
         return [round(math.exp(x), 3) if math.isfinite(x) else x for x in paired_interval(means)]
 
-    def bar(one: str, most: float) -> dict[str, Any]:
-        figure = ratio(one, "cold")
+    def bar(one: str, most: float, other: str = "cold") -> dict[str, Any]:
+        figure = ratio(one, other)
         return {"figure": figure, "bar": most, "holds": figure[1] <= most and figure[2] < 1}
 
     bars: dict[str, Any] = {}
-    if "warm" in results:
-        bars["cost to target, warm over cold: at most .5, interval below 1"] = bar("warm", 0.5)
-    if "shuffled" in results:
-        placebo = ratio("shuffled", "cold")
-        holds = placebo[0] <= 1 <= placebo[2]
-        bars["cost to target, shuffled over cold: interval holds 1"] = {"figure": placebo, "bar": 1, "holds": holds}
+    for plan in PLANS:
+        cold, warm, shuffled = (f"{plan}{memory}" for memory in MEMORIES)
+        if cold in results and warm in results:
+            bars[f"cost to target, {warm} over {cold}: at most .5, interval below 1"] = bar(warm, 0.5, cold)
+        if cold in results and shuffled in results:
+            figure = ratio(shuffled, cold)
+            told = {"figure": figure, "bar": 1, "holds": figure[0] <= 1 <= figure[2]}
+            bars[f"cost to target, {shuffled} over {cold}: interval holds 1"] = told
     if "round_3" in results:
         bars["cost to target, policy of round 3 over the one by hand: interval below 1"] = bar("round_3", 1)
     runs = {arm: [results[arm][s]["runs"][f] for s, f in pairs] for arm in ARMS if arm in results}
     others = [
         ("warm", "shuffled"),
+        ("open warm", "open shuffled"),
+        ("open cold", "cold"),
         ("round_1", "cold"),
         ("round_2", "round_1"),
         ("round_3", "round_2"),
@@ -187,13 +198,14 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [6, 7, 8], "flops": 2 * 10**10, "truth": 300, "version": 4,
-    "learning": small.LEARNING[2:], "showing": small.SHOWING[::3] + small.SHOWING[1::3],
-    "meta_turns": 3, "meta": {"dev": {"problems": 12}, "probes": {"every_turns": 0}, "proposals_per_turn": 2},
-    "meta_plan": {"max_items": 160, "minimum_gain_points": 25, "first_epoch_slots": 4},
+    "seeds": [30, 31, 32, 33], "flops": 4 * 10**10, "truth": 300, "version": 5,
+    "learning": small.LEARNING[2:], "passes": 2, "showing": small.SHOWING[::3] + small.SHOWING[1::3],
+    "meta_turns": 2, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 7},
+    "meta_plan": {"max_items": 160, "minimum_gain_points": 20, "first_epoch_slots": 4},
 }  # fmt: skip
 QUICK: dict[str, Any] = {
-    **FULL, "seeds": [6], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "showing": small.SHOWING[:2],
+    **FULL, "seeds": [30], "flops": 3 * 10**9, "learning": small.LEARNING[:2], "passes": 1,
+    "showing": small.SHOWING[:2],
     "meta_turns": 1, "meta": {"dev": {"problems": 10}, "probes": {"every_turns": 0}, "proposals_per_turn": 1},
     "meta_plan": {"max_items": 64, "minimum_gain_points": 50, "first_epoch_slots": 2},
 }  # fmt: skip

@@ -30,6 +30,7 @@ from evolvent.types import canonical_json
 _TRIAL_VARIANCE = 100.0  # of one trial's gain about its arm's mean, points squared, before any was seen
 _ARM_VARIANCE = 100.0  # of an arm's mean about its operator's prior
 _GROUP_VARIANCE = 25.0  # of a regime's or class's mean about its arm's
+_VALUE_VARIANCE = 100.0  # of what the values of an arm's parameters add together, about its mean
 _WORTH = 3.0  # trials, or groups, that such an assumption is worth
 KEPT = 512  # groups and values of parameters: open-ended spaces must not make a loop grow that goes on forever
 _LEAST_VARIANCE = 4.0  # points squared: a few trials that agree prove no certainty, and dev problems are few
@@ -184,11 +185,11 @@ class Effects:
         name = arm(operator, params)
         own = self._own(name)
         trial = self._trial_variance(list(own.values()))
-        mean, variance = _updated(prior.points, _ARM_VARIANCE, _sum(own.values()), trial)
+        mean, variance = _updated(prior.points, self._arm_variance(), _sum(own.values()), trial)
         prefix = name
         for part in (case.band, _barless(case.error)):
             level = _grouped(own, prefix.count("|") + 2)
-            spread = _between(list(level.values()), trial)
+            spread = _between(list(level.values()), trial, _GROUP_VARIANCE)
             prefix = f"{prefix}|{part}"
             mean, variance = _within(mean, variance, spread, level.get(prefix, Effect()), trial)
         values = _value_names(operator, params)
@@ -246,10 +247,14 @@ class Effects:
 
     def _shift(self, name: str, value: str, parameters: int, prior: Prior, whole: float) -> tuple[float, float]:
         """Mean and variance of what a value adds to `whole`, its arm's gain: by its share until more of it was seen."""
-        own, spread = self._own(name), _GROUP_VARIANCE / max(1, parameters)
+        own = self._own(name)
         seen, before = self.values.get(value, Effect()), (prior.shares.get(value.split("|", 1)[1], 1.0) - 1) * whole
         apart = before + (_sum(own.values()).mean if seen.n else 0.0)
-        mean, variance = _within(apart, 0.0, spread, seen, self._trial_variance(list(own.values())))
+        trial = self._trial_variance(list(own.values()))
+        parameter = value.rsplit("=", 1)[0] + "="
+        beside = [effect for key, effect in self.values.items() if key.startswith(parameter)]
+        spread = _between(beside, trial, _VALUE_VARIANCE / max(1, parameters))
+        mean, variance = _within(apart, 0.0, spread, seen, trial)
         return mean - (apart - before), variance
 
     def _own(self, name: str) -> dict[str, Effect]:
@@ -259,6 +264,18 @@ class Effects:
         """Of one trial about the mean of its group: all arms' first, then this arm's own."""
         everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
         return max(_pooled(own, everyone), _LEAST_VARIANCE)
+
+    def _arm_variance(self) -> float:
+        """Of an arm's mean about its prior: the further operators are seen apart, the less a prior is taken for known.
+
+        So that one early success does not end the search: where an operator gave far more than was thought, so may
+        another.
+        """
+        operators: dict[str, list[Effect]] = {}
+        for key, effect in self.groups.items():
+            operators.setdefault(key.split("|", 1)[0].split(":", 1)[0], []).append(effect)
+        everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
+        return _between([_sum(own) for own in operators.values()], everyone, _ARM_VARIANCE)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -335,7 +352,7 @@ def _pooled(groups: Sequence[Effect], assumed: float) -> float:
     return (squares + _WORTH * assumed) / (free + _WORTH)
 
 
-def _between(groups: Sequence[Effect], trial: float) -> float:
+def _between(groups: Sequence[Effect], trial: float, assumed: float) -> float:
     """Variance of the groups' true means, by moments (DerSimonian-Laird), with `_WORTH` groups of the assumed one."""
     seen = [e for e in groups if e.n]
     n = sum(e.n for e in seen)
@@ -345,4 +362,4 @@ def _between(groups: Sequence[Effect], trial: float) -> float:
         q = sum(e.n * (e.mean - mean) ** 2 for e in seen) / trial
         scale = n - sum(e.n**2 for e in seen) / n
         found = max(0.0, (q - free) / scale) * trial
-    return (max(free, 0) * found + _WORTH * _GROUP_VARIANCE) / (max(free, 0) + _WORTH)
+    return (max(free, 0) * found + _WORTH * assumed) / (max(free, 0) + _WORTH)

@@ -15,8 +15,8 @@ from evolvent.scaffold import grammar
 
 POLICY_EDIT = OperatorSpec(
     name="policy_edit",
-    summary="change one value of the policy, or some that belong together, to one nearby or further off",
-    space={"move": (-2, -1, 1, 2), "setting": (*policy.SPACE, *policy.TOGETHER)},
+    summary="change one value of the policy, or some that belong together, to the next in their lists",
+    space={"move": (-1, 1), "setting": (*policy.SPACE, *policy.TOGETHER)},
     prior_points=2.0,
     relative_cost=0.1,
 )
