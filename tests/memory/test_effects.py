@@ -169,3 +169,30 @@ def test_shrinkage_is_nearer_to_the_truth_than_the_classes_own_means() -> None:
             shrunk += (known.mean - mean) ** 2
             own += (statistics.fmean(drawn[error]) - mean) ** 2
     assert shrunk < 0.7 * own
+
+
+def test_values_that_differ_are_believed_and_values_that_do_not_are_not() -> None:
+    """One parameter matters by 40 points, the other by none; 24 trials, each with noise of 12."""
+    rng, made = random.Random(0), Effects()
+    for trial in range(24):
+        params = {"share": (0, 80)[trial % 2], "rate": (1, 2)[trial // 2 % 2]}
+        gain = (-15.0, 25.0)[trial % 2] + rng.gauss(0, 12)
+        made.learn(episode(params=params, gain=round(1000 * gain)))
+
+    def mean(share: int, rate: int) -> float:
+        return made.estimate("gold", {"share": share, "rate": rate}, HERE, Prior(points=2.0)).mean
+
+    assert mean(80, 1) - mean(0, 1) > 25
+    assert abs(mean(80, 1) - mean(80, 2)) < 8
+
+
+def test_an_early_success_of_one_operator_leaves_doubt_about_the_others() -> None:
+    """What was thought of others is trusted less where operators were seen far apart, and no less where they agree."""
+    prior = Prior(points=5.0)
+    alike, apart = effects(*[5.0] * 6), effects(*[45.0] * 6)
+    for made in (alike, apart):
+        for _ in range(6):
+            made.learn(episode(operator="policy", gain=5000))
+    other = [made.estimate("scaffold", {}, HERE, prior) for made in (alike, apart)]
+    assert [known.mean for known in other] == [5.0, 5.0]
+    assert other[1].error > 1.3 * other[0].error
