@@ -121,12 +121,21 @@ def test_cost_follows_what_values_made_of_it() -> None:
     assert made.foresee("gold", {"x": 2}, HERE, Prior(points=0.0)).flops == 300 * 10**6
 
 
-def test_programs_are_arms_of_their_own() -> None:
+def test_programs_are_arms_of_their_own_that_lend_each_other_evidence() -> None:
     made = Effects()
     made.learn(episode(operator="scaffold", params={"kind": "vote"}, gain=20_000, mflops=0))
-    vote, retry = (made.estimate("scaffold", {"kind": kind}, HERE, Prior(points=10.0)) for kind in ("vote", "retry"))
-    assert vote.mean > 10.0 == retry.mean
-    assert made.forget("scaffold") == 1
+
+    def known(kind: str) -> float:
+        return made.estimate("scaffold", {"kind": kind}, HERE, Prior(points=10.0)).mean
+
+    assert known("vote") > known("retry") > 10.0
+    assert made.cost("scaffold", {"kind": "vote"}) == 0
+    for kind in ("retry", "steps", "plan"):
+        for _ in range(3):
+            made.learn(episode(operator="scaffold", params={"kind": kind}, gain=0, mflops=0))
+    assert known("retry") < known("decompose") < 7.0
+    assert known("vote") > known("decompose") + 2
+    assert made.forget("scaffold") == 4
     assert made.plain() == Effects().plain()
 
 

@@ -2,10 +2,10 @@
 
 The second layer of memory. Running sums in whole numbers per ``arm|regime|failure class``, folded from episodes, so
 that they are the same after a crash and on each machine. An estimate is shrunk level by level: the operator's prior,
-the arm over everything, the arm in this regime, the arm in this regime on this class. How far a level is trusted
-follows from the spread among its groups (method of moments), so classes that behave alike lend each other their
-evidence, and a class that is different is believed once it was seen often enough. Values of parameters shift the
-estimate, each by what was seen with it.
+the operator over everything, its kind, the kind in this regime, the kind in this regime on this class. How far a level
+is trusted follows from the spread among its groups (method of moments), so classes that behave alike lend each other
+their evidence, and a class that is different is believed once it was seen often enough. Values of parameters shift the
+estimate, each by what was seen with it, as far as the values of its parameter were seen apart.
 
 Gains come from dev, never from the judge's items; the judge gives one bit, which is counted too.
 
@@ -28,7 +28,8 @@ from evolvent.memory.episodes import ACCEPTED, MILLI, Episode, arm
 from evolvent.types import canonical_json
 
 _TRIAL_VARIANCE = 100.0  # of one trial's gain about its arm's mean, points squared, before any was seen
-_ARM_VARIANCE = 100.0  # of an arm's mean about its operator's prior
+_OPERATOR_VARIANCE = 100.0  # of an operator's mean about its prior
+_KIND_VARIANCE = 50.0  # of a kind's mean about its operator's: programs differ more than rates do
 _GROUP_VARIANCE = 25.0  # of a regime's or class's mean about its arm's
 _VALUE_VARIANCE = 100.0  # of what the values of an arm's parameters add together, about its mean
 _WORTH = 3.0  # trials, or groups, that such an assumption is worth
@@ -185,7 +186,12 @@ class Effects:
         name = arm(operator, params)
         own = self._own(name)
         trial = self._trial_variance(list(own.values()))
-        mean, variance = _updated(prior.points, self._arm_variance(), _sum(own.values()), trial)
+        kinds, spread = self._kinds(operator), 0.0
+        if name != operator.replace("|", "/"):
+            spread = _between(list(kinds.values()), trial, _KIND_VARIANCE)
+        mean, variance = _updated(prior.points, self._operator_variance(), kinds.values(), trial, spread)
+        if spread:
+            mean, variance = _within(mean, variance, spread, kinds.get(name, Effect()), trial)
         prefix = name
         for part in (case.band, _barless(case.error)):
             level = _grouped(own, prefix.count("|") + 2)
@@ -257,6 +263,15 @@ class Effects:
         mean, variance = _within(apart, 0.0, spread, seen, trial)
         return mean - (apart - before), variance
 
+    def _kinds(self, operator: str) -> dict[str, Effect]:
+        """Sums of an operator's arms."""
+        arms: dict[str, list[Effect]] = {}
+        for key, effect in self.groups.items():
+            name = key.split("|", 1)[0]
+            if f"{name}:".startswith(f"{operator.replace('|', '/')}:"):
+                arms.setdefault(name, []).append(effect)
+        return {name: _sum(own) for name, own in arms.items()}
+
     def _own(self, name: str) -> dict[str, Effect]:
         return {key: effect for key, effect in self.groups.items() if key.split("|", 1)[0] == name}
 
@@ -265,8 +280,8 @@ class Effects:
         everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
         return max(_pooled(own, everyone), _LEAST_VARIANCE)
 
-    def _arm_variance(self) -> float:
-        """Of an arm's mean about its prior: the further operators are seen apart, the less a prior is taken for known.
+    def _operator_variance(self) -> float:
+        """Of an operator's mean about its prior: the further operators are seen apart, the less is a prior believed.
 
         So that one early success does not end the search: where an operator gave far more than was thought, so may
         another.
@@ -275,7 +290,7 @@ class Effects:
         for key, effect in self.groups.items():
             operators.setdefault(key.split("|", 1)[0].split(":", 1)[0], []).append(effect)
         everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
-        return _between([_sum(own) for own in operators.values()], everyone, _ARM_VARIANCE)
+        return _between([_sum(own) for own in operators.values()], everyone, _OPERATOR_VARIANCE)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -331,12 +346,11 @@ def _grouped(own: Mapping[str, Effect], parts: int) -> dict[str, Effect]:
     return {key: _sum(members) for key, members in groups.items()}
 
 
-def _updated(mean: float, variance: float, seen: Effect, trial: float) -> tuple[float, float]:
-    """Normal prior of a mean, and trials of known variance: its posterior mean and variance."""
-    if not seen.n:
-        return mean, variance
-    weight = variance / (variance + trial / seen.n)
-    return mean + weight * (seen.mean - mean), variance * (1 - weight)
+def _updated(mean: float, variance: float, kinds: Iterable[Effect], trial: float, spread: float) -> tuple[float, float]:
+    """Normal prior of an operator's mean, and trials of its kinds, whose means differ by `spread`: its posterior."""
+    weighed = [(1 / (trial / seen.n + spread), seen.mean) for seen in kinds if seen.n]
+    precision = 1 / variance + sum(weight for weight, _ in weighed)
+    return (mean / variance + sum(weight * own for weight, own in weighed)) / precision, 1 / precision
 
 
 def _within(above: float, doubt: float, spread: float, seen: Effect, trial: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -32,23 +32,36 @@ class BanditProposer:
         self, situation: Situation, specs: Sequence[OperatorSpec], count: int, rng: random.Random
     ) -> list[Idea]:
         """At most `count` ideas; an operator may be named twice with other parameters."""
-        prices, memory = Prices(specs, situation.memory), situation.memory
-        arms: dict[str, list[tuple[float, float, OperatorSpec, dict[str, Any]]]] = {}
-        for spec in specs:
-            choices = all_choices(spec, situation, rng)
-            draws = memory.effects.draws(spec.name, choices, situation.case, spec.prior, rng)
-            for (both, of_arm), params in zip(draws, choices, strict=True):
-                price = prices.of(spec, params)
-                arms.setdefault(arm(spec.name, params), []).append(
-                    (_worth(both, price), _worth(of_arm, price), spec, params)
-                )
-        for rows in arms.values():
-            rows.sort(key=lambda row: row[0])
-        ideas: list[Idea] = []
-        while len(ideas) < count and (left := [rows for rows in arms.values() if rows]):
-            _, _, spec, params = max(left, key=lambda rows: rows[-1][1]).pop()
-            ideas.append(situation.idea(spec, params))
-        return ideas
+        prices = Prices(specs, situation.memory)
+        choices = [(spec, all_choices(spec, situation, rng)) for spec in specs]
+        ideas: dict[str, Idea] = {}
+        while len(ideas) < count:  # a draw for each: of one draw, the best few would all share its luckiest value
+            best = self._best(situation, choices, prices, ideas.keys(), rng)
+            if best is None:
+                break
+            ideas[best.fingerprint] = best
+        return list(ideas.values())
+
+    def _best(
+        self,
+        situation: Situation,
+        choices: Sequence[tuple[OperatorSpec, Sequence[dict[str, Any]]]],
+        prices: Prices,
+        taken: Collection[str],
+        rng: random.Random,
+    ) -> Idea | None:
+        arms: dict[str, tuple[float, float, OperatorSpec, dict[str, Any]]] = {}
+        for spec, all_params in choices:
+            drawn = situation.memory.effects.draws(spec.name, all_params, situation.case, spec.prior, rng)
+            for (both, of_arm), params in zip(drawn, all_params, strict=True):
+                price, name = prices.of(spec, params), arm(spec.name, params)
+                known = arms.get(name)
+                if (known is None or _worth(both, price) > known[0]) and fingerprint(spec.name, params) not in taken:
+                    arms[name] = (_worth(both, price), _worth(of_arm, price), spec, params)
+        if not arms:
+            return None
+        _, _, spec, params = max(arms.values(), key=lambda row: row[1])
+        return situation.idea(spec, params)
 
 
 def _worth(gain: float, price: float) -> float:
