@@ -47,6 +47,17 @@ def test_a_value_that_helped_is_chosen_more() -> None:
     assert chosen[2] < 20
 
 
+def test_the_ideas_of_a_turn_do_not_share_one_lucky_value() -> None:
+    """Seven of sixteen edits, nothing remembered: of one draw all seven would have its luckier direction."""
+    edit = OperatorSpec(name="e", summary="", space={"direction": (-1, 1), "place": tuple(range(8))})
+    one_sided = 0
+    for seed in range(50):
+        ideas = BanditProposer().propose(situation(), [edit], 7, random.Random(seed))
+        assert len({idea.fingerprint for idea in ideas}) == 7
+        one_sided += len({idea.params["direction"] for idea in ideas}) == 1
+    assert one_sided < 5
+
+
 def test_chance_does_not_look_at_memory() -> None:
     memory = tried("a", {"x": 1}, 25.0, times=10)
     draws = (RandomProposer().propose(situation(memory), [A, B], 1, random.Random(s)) for s in range(400))
