@@ -198,9 +198,9 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [30, 31, 32, 33], "flops": 4 * 10**10, "truth": 300, "version": 5,
+    "seeds": [30, 31, 32], "flops": 3 * 10**10, "truth": 300, "version": 5,
     "learning": small.LEARNING[2:], "passes": 2, "showing": small.SHOWING[::3] + small.SHOWING[1::3],
-    "meta_turns": 2, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 7},
+    "meta_turns": 2, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 6},
     "meta_plan": {"max_items": 160, "minimum_gain_points": 20, "first_epoch_slots": 4},
 }  # fmt: skip
 QUICK: dict[str, Any] = {

@@ -78,6 +78,7 @@ def test_a_run_is_done_once_and_its_answer_is_the_score(monkeypatch: pytest.Monk
     task = answering(monkeypatch, code)
     first, second = task.generate("small", random.Random(0), 2)
     assert [task.verify(p, TEXT, 0).correct for p in (first, first, second, first)] == [True, True, False, True]
+    assert Improvement().verify(first, TEXT, 0).correct, "another task of this process asks the same process"
     spaced = json.dumps(json.loads(TEXT), indent=1)
     assert task.verify(first, spaced, 0).correct
     assert task.verify(second, TEXT, 0).error == "not_reached"

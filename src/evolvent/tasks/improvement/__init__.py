@@ -33,7 +33,7 @@ from evolvent.types import Problem, Score, canonical_json
 
 COMMAND = (sys.executable, "-m", "evolvent.trial")
 SMALL_RUN = {"flops": 5 * 10**9, "truth": 200}  # the whole of a small run; the rest is `trial.Budgets`
-_STARTS = 8  # tiny models of a small task: what is new in a problem is the seed of the run
+_STARTS = 2  # tiny models of a small task: what is new in a problem is the seed of the run
 _SEEDS = 10**6
 _REMEMBERED = 4096
 Json = dict[str, Any]
@@ -54,12 +54,10 @@ class Improvement:
     max_output_tokens: int = 1
     filter: str = "verified"
     axes: Mapping[str, tuple[str, ...]] = field(init=False)
-    _runs: _Runs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Derive the axis; no process is started before it is needed."""
         object.__setattr__(self, "axes", {"function": tuple(self.functions)})
-        object.__setattr__(self, "_runs", _Runs(COMMAND))
 
     def generate(self, skill: str, rng: random.Random, count: int) -> list[Problem]:
         """Small tasks and seeds, drawn evenly."""
@@ -95,7 +93,7 @@ class Improvement:
             chosen = policy.read(output)
         except ValueError:
             return Score(correct=False, error="not_a_policy")
-        outcome = self._runs.ask(canonical_json(problem.given), policy.text_of(chosen))
+        outcome = _runs(COMMAND).ask(canonical_json(problem.given), policy.text_of(chosen), json.dumps(SMALL_RUN))
         reached = outcome["reached"] is True
         return Score(correct=reached, error=None if reached else "not_reached", executed=True)
 
@@ -125,6 +123,12 @@ class Improvement:
         return problem.given.get("function") in self.functions and numbers and start in range(_STARTS)
 
 
+@lru_cache(maxsize=1)
+def _runs(command: Sequence[str]) -> _Runs:
+    """Of this process, however many tasks are made in it: the process beside it has the tiny models that it taught."""
+    return _Runs(command)
+
+
 class _Runs:
     """One process that does small runs, one at a time; a new one if it died. It ends when its input does."""
 
@@ -134,12 +138,12 @@ class _Runs:
         self._one = threading.Lock()
         self._known = lru_cache(maxsize=_REMEMBERED)(self._run)
 
-    def ask(self, given: str, text: str) -> Json:
+    def ask(self, given: str, text: str, budgets: str) -> Json:
         with self._one:
-            return self._known(given, text)
+            return self._known(given, text, budgets)
 
-    def _run(self, given: str, text: str) -> Json:
-        question = {**json.loads(given), "policy": json.loads(text), "budgets": SMALL_RUN}
+    def _run(self, given: str, text: str, budgets: str) -> Json:
+        question = {**json.loads(given), "policy": json.loads(text), "budgets": json.loads(budgets)}
         answer = self._asked(question) or self._asked(question)
         try:
             said = json.loads(answer)
