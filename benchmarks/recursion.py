@@ -83,33 +83,34 @@ def warm_memory(unit: Unit, plan: str) -> dict[str, Any]:
     return made_once(unit, f"memory-{plan.strip()}-{unit.seed}", make)
 
 
-def evolved(unit: Unit) -> list[dict[str, Any]]:
-    """Of each round: the policy that it ends with, and what the gate said on the way."""
+def evolved(unit: Unit, rounds: int) -> list[dict[str, Any]]:
+    """Of each of the first rounds: the policy that it ends with, and what the gate said on the way."""
+    made: list[dict[str, Any]] = []
+    chosen, memory = dict(policy.BY_HAND), None
+    for number in range(1, rounds + 1):
 
-    def make(base: Path) -> list[dict[str, Any]]:
-        rounds: list[dict[str, Any]] = []
-        chosen, memory = dict(policy.BY_HAND), None
-        for number in range(1, len(ROUNDS) + 1):
-            rounds.append(one_round(base / f"round_{number}", number, chosen, memory, unit.settings))
-            chosen, memory = rounds[-1]["policy"], base / f"round_{number}" / "memory.json"
-        return rounds
+        def make(base: Path, number: int = number, chosen: policy.Policy = chosen, memory: Any = memory) -> Any:
+            return one_round(base, number, chosen, memory, unit.settings)
 
-    return made_once(unit, "meta", make)
+        made.append(made_once(unit, f"round-{number}", make))
+        chosen, memory = made[-1]["policy"], made[-1]["memory"]
+    return made
 
 
 def one_round(
-    folder: Path, number: int, chosen: policy.Policy, memory: Path | None, settings: Mapping[str, Any]
+    folder: Path, number: int, chosen: policy.Policy, memory: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A run of the loop on the improvement task, as in `recipes/meta` but for policy, seed and length."""
-    folder.mkdir(exist_ok=True)
     plain = yaml.safe_load((ROOT / "recipes" / "meta" / "evolvent.yaml").read_text("utf-8"))
     plain |= {"scaffold": {"kind": grammar.POLICY, **chosen}, "seed": number, **settings["meta"]}
     plain["goal"] |= {"turns": settings["meta_turns"]}
     plain["plan"] |= settings["meta_plan"]
     (folder / "run").mkdir(exist_ok=True)
     (folder / "run" / "evolvent.yaml").write_text(yaml.safe_dump(plain), "utf-8")
-    run, verdicts = Run.open(folder / "run"), []
-    with run.working(memory=memory) as loop:
+    run, verdicts, before = Run.open(folder / "run"), [], folder / "before.json"
+    if memory is not None:
+        before.write_text(json.dumps(memory), "utf-8")
+    with run.working(memory=None if memory is None else before) as loop:
         while loop.state.turn < settings["meta_turns"]:
             loop.turn()
         for event in loop.ledger.events():
@@ -120,10 +121,9 @@ def one_round(
                 idea = proposed.payload["proposal"]
                 verdicts.append([idea["operator"], idea["params"], told["decision"], told["reason"]])
         ended = grammar.stated(loop.state.versions[loop.state.champion]["candidate"]["scaffold"])
-        (folder / "memory.json").write_text(json.dumps(loop.state.memory.plain()), "utf-8")
-        dev = loop.state.dev
+        dev, learned = loop.state.dev, loop.state.memory.plain()
     shutil.rmtree(folder / "run" / "store", ignore_errors=True)
-    return {"policy": ended, "verdicts": verdicts, "dev": dev}
+    return {"policy": ended, "verdicts": verdicts, "dev": dev, "memory": learned}
 
 
 def run_unit(unit: Unit) -> dict[str, Any]:
@@ -137,13 +137,13 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         assert memory is not None
         memory = dealt_anew(Memory.from_plain(memory), unit.seed).plain()
     if unit.arm in (*ROUNDS, "both"):
-        rounds = evolved(unit)
-        chosen = rounds[ROUNDS.index(unit.arm) if unit.arm in ROUNDS else -1]["policy"]
+        rounds = evolved(unit, ROUNDS.index(unit.arm) + 1 if unit.arm in ROUNDS else len(ROUNDS))
+        chosen = rounds[-1]["policy"]
     runs = {}
     for name in unit.settings["showing"]:
         outcome = trial(name, unit.seed, chosen, budgets(unit.settings), memory=memory, operators=PLANS[plan])
         runs[name] = {**dataclasses.asdict(outcome), "memory": None}
-    return {"runs": runs, "rounds": rounds}
+    return {"runs": runs, "rounds": [{**one, "memory": None} for one in rounds]}
 
 
 def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
@@ -175,8 +175,9 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
             figure = ratio(shuffled, cold)
             told = {"figure": figure, "bar": 1, "holds": figure[0] <= 1 <= figure[2]}
             bars[f"cost to target, {shuffled} over {cold}: interval holds 1"] = told
-    if "round_3" in results:
-        bars["cost to target, policy of round 3 over the one by hand: interval below 1"] = bar("round_3", 1)
+    made = [name for name in ROUNDS if name in results]
+    for name in made[-1:]:
+        bars[f"cost to target, policy of {name} over the one by hand: interval below 1"] = bar(name, 1)
     runs = {arm: [results[arm][s]["runs"][f] for s, f in pairs] for arm in ARMS if arm in results}
     others = [
         ("warm", "shuffled"),
@@ -192,7 +193,7 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
         "cost, also": {f"{a} over {b}": ratio(a, b) for a, b in others if a in results and b in results},
         "reached": {arm: sum(run["reached"] for run in mine) for arm, mine in runs.items()},
         "gflops": {arm: [round(run["flops"] / 10**9, 1) for run in mine] for arm, mine in runs.items()},
-        "rounds": results["both"][seeds[0]]["rounds"] if "both" in results else [],
+        "rounds": results[made[-1]][seeds[0]]["rounds"] if made else [],
     }
     return {"figures": figures, "bars": bars}
 
