@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import episode
 
-from evolvent.memory.effects import Case, Effect, Effects, Prior
+from evolvent.memory.effects import Case, Effects, Prior
+from evolvent.memory.sums import Effect
 
 HERE, THERE = Case(band="middle", error="wrong_letters"), Case(band="low", error="syntax")
 seen = st.builds(

@@ -5,26 +5,25 @@ that they are the same after a crash and on each machine. An estimate is shrunk 
 the operator over everything, its kind, the kind in this regime, the kind in this regime on this class. How far a level
 is trusted follows from the spread among its groups (method of moments), so classes that behave alike lend each other
 their evidence, and a class that is different is believed once it was seen often enough. Values of parameters shift the
-estimate, each by what was seen with it, as far as the values of its parameter were seen apart.
+estimate, judged together (`values.py`), as far as the values of a parameter were seen apart.
 
 Gains come from dev, never from the judge's items; the judge gives one bit, which is counted too.
 
-Not here: episodes, what a signal is worth, rules.
-
-References:
-    DerSimonian and Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 1986 (spread between groups).
-    Efron and Morris, "Stein's estimation rule and its competitors", JASA 1973 (shrinkage).
+Not here: how a mean is shrunk (`sums.py`), episodes, what a signal is worth, rules.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import ACCEPTED, MILLI, Episode, arm
+from evolvent.memory.episodes import MILLI, Episode, arm
+from evolvent.memory.sums import Effect, between, pooled, summed, updated, within
+from evolvent.memory.values import Shifts, judged
 from evolvent.types import canonical_json
 
 _TRIAL_VARIANCE = 100.0  # of one trial's gain about its arm's mean, points squared, before any was seen
@@ -32,57 +31,10 @@ _OPERATOR_VARIANCE = 100.0  # of an operator's mean about its prior
 _KIND_VARIANCE = 50.0  # of a kind's mean about its operator's: programs differ more than rates do
 _GROUP_VARIANCE = 25.0  # of a regime's or class's mean about its arm's
 _VALUE_VARIANCE = 100.0  # of what the values of an arm's parameters add together, about its mean
-_WORTH = 3.0  # trials, or groups, that such an assumption is worth
+_KEPT_PAIRS = 4096  # of values; also so that a loop does not grow
+_JUDGED = 64  # values of an arm that are judged together
 KEPT = 512  # groups and values of parameters: open-ended spaces must not make a loop grow that goes on forever
 _LEAST_VARIANCE = 4.0  # points squared: a few trials that agree prove no certainty, and dev problems are few
-
-
-@dataclass(kw_only=True)
-class Effect:
-    """Running sums of one arm in one regime on one class.
-
-    Attributes:
-        n: screened proposals.
-        total: sum of dev gains on the target, milli-points.
-        squares: sum of squared gains, in points (rounded), for the spread.
-        accepted: promotions by the gate.
-        judged: verdicts.
-        builds: builds that cost something; `mflops`: sum of their costs, millions of operations.
-    """
-
-    n: int = 0
-    total: int = 0
-    squares: int = 0
-    accepted: int = 0
-    judged: int = 0
-    builds: int = 0
-    mflops: int = 0
-
-    def learn(self, episode: Episode) -> None:
-        """Count one episode."""
-        if episode.gain is not None:
-            self.n += 1
-            self.total += episode.gain
-            self.squares += round((episode.gain / MILLI) ** 2)
-        self.judged += int(episode.judged)
-        self.accepted += int(episode.outcome == ACCEPTED)
-        self.builds += int(episode.mflops > 0)
-        self.mflops += episode.mflops
-
-    def withdraw(self, gain: int) -> None:
-        """An episode that was accepted with this gain, milli-points, is taken to have been refused without one."""
-        self.total -= gain
-        self.squares -= round((gain / MILLI) ** 2)
-        self.accepted -= 1
-
-    @property
-    def mean(self) -> float:
-        """Mean gain, points."""
-        return self.total / MILLI / max(1, self.n)
-
-    def plain(self) -> dict[str, int]:
-        """As JSON."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,16 +97,25 @@ class Prior:
 
 @dataclass
 class Effects:
-    """All sums: `groups` by ``arm|band|error``, `values` by ``arm|param=value``."""
+    """All sums: `groups` by ``arm|band|error``, `values` by ``arm|param=value``.
+
+    `pairs` counts the screened trials that show two values, by ``value & value``, the lesser name first.
+    """
 
     groups: dict[str, Effect] = field(default_factory=dict)
     values: dict[str, Effect] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)
 
     def learn(self, episode: Episode) -> None:
         """Count one episode."""
         self.groups.setdefault(_group_name(episode), Effect()).learn(episode)
         for name in _value_names(episode.operator, episode.params):
             self.values.setdefault(name, Effect()).learn(episode)
+        if episode.gain is not None:
+            for pair in _pair_names(_value_names(episode.operator, episode.params)):
+                self.pairs[pair] = self.pairs.get(pair, 0) + 1
+            if len(self.pairs) > _KEPT_PAIRS:
+                del self.pairs[min(self.pairs, key=lambda name: (self.pairs[name], name))]
         for sums in (self.groups, self.values):
             if len(sums) > KEPT:
                 del sums[min(sums, key=lambda name: (sums[name].n, name))]
@@ -172,6 +133,7 @@ class Effects:
         before = len(self.groups)
         self.groups = {k: e for k, e in self.groups.items() if not _names(k, arm_or_operator)}
         self.values = {k: e for k, e in self.values.items() if not _names(k, arm_or_operator)}
+        self.pairs = {k: n for k, n in self.pairs.items() if not _names(k, arm_or_operator)}
         return before - len(self.groups)
 
     def estimate(self, operator: str, params: Mapping[str, Any], case: Case, prior: Prior) -> Estimate:
@@ -188,21 +150,19 @@ class Effects:
         trial = self._trial_variance(list(own.values()))
         kinds, spread = self._kinds(operator), 0.0
         if name != operator.replace("|", "/"):
-            spread = _between(list(kinds.values()), trial, _KIND_VARIANCE)
-        mean, variance = _updated(prior.points, self._operator_variance(), kinds.values(), trial, spread)
+            spread = between(list(kinds.values()), trial, _KIND_VARIANCE)
+        mean, variance = updated(prior.points, self._operator_variance(), kinds.values(), trial, spread)
         if spread:
-            mean, variance = _within(mean, variance, spread, kinds.get(name, Effect()), trial)
+            mean, variance = within(mean, variance, spread, kinds.get(name, Effect()), trial)
         prefix = name
         for part in (case.band, _barless(case.error)):
             level = _grouped(own, prefix.count("|") + 2)
-            spread = _between(list(level.values()), trial, _GROUP_VARIANCE)
+            spread = between(list(level.values()), trial, _GROUP_VARIANCE)
             prefix = f"{prefix}|{part}"
-            mean, variance = _within(mean, variance, spread, level.get(prefix, Effect()), trial)
+            mean, variance = within(mean, variance, spread, level.get(prefix, Effect()), trial)
         values = _value_names(operator, params)
-        whole = mean
-        for value in values:
-            shift, doubt = self._shift(name, value, len(values), prior, whole)
-            mean, variance = mean + shift, variance + doubt
+        shift, doubt = self._shifts(name, values, prior, mean).of(values)
+        mean, variance = mean + shift, variance + doubt
         n = sum(effect.n for effect in own.values())
         return Estimate(mean=mean, error=sqrt(variance), deviation=sqrt(trial + variance), n=n)
 
@@ -215,9 +175,12 @@ class Effects:
         among the values of one arm; ``arm`` has the arm's draw and the values' means, to choose among arms. The best
         ``all`` of an arm grows with the number of its values, which is no reason to hope for more.
         """
+        asked: dict[str, dict[str, None]] = {}
+        for params in choices:
+            asked.setdefault(arm(operator, params), {}).update(dict.fromkeys(_value_names(operator, params)))
         arms: dict[str, float] = {}
-        means: dict[str, float] = {}
-        shifts: dict[str, float] = {}
+        means: dict[str, Shifts] = {}
+        shifts: dict[str, Mapping[str, float]] = {}
         drawn = []
         for params in choices:
             name, values = arm(operator, params), _value_names(operator, params)
@@ -225,12 +188,10 @@ class Effects:
                 plain = {"kind": params["kind"]} if "kind" in params else {}
                 known = self.estimate(operator, plain, case, prior)
                 arms[name] = rng.gauss(known.mean, known.error)
-            for value in values:
-                if value not in shifts:
-                    mean, variance = self._shift(name, value, len(values), prior, arms[name])
-                    means[value], shifts[value] = mean, rng.gauss(mean, sqrt(variance))
-            both, of_arm = (arms[name] + sum(known[value] for value in values) for known in (shifts, means))
-            drawn.append((both, of_arm))
+                means[name] = self._shifts(name, list(asked[name]), prior, arms[name])
+                shifts[name] = means[name].draw(rng)
+            both = arms[name] + sum(shifts[name][value] for value in values)
+            drawn.append((both, arms[name] + means[name].of(values)[0]))
         return drawn
 
     def foresee(self, operator: str, params: Mapping[str, Any], case: Case, prior: Prior) -> Foreseen:
@@ -241,7 +202,7 @@ class Effects:
     def cost(self, operator: str, params: Mapping[str, Any]) -> int:
         """Millions of operations of a build: the mean of the arm's, times what its parameters' values made of it."""
         name = arm(operator, params)
-        own = _sum(self._own(name).values())
+        own = summed(self._own(name).values())
         if not own.builds:
             return 0
         mean, factor = own.mflops / own.builds, 1.0
@@ -251,17 +212,33 @@ class Effects:
                 factor *= seen.mflops / seen.builds / mean
         return round(mean * factor)
 
-    def _shift(self, name: str, value: str, parameters: int, prior: Prior, whole: float) -> tuple[float, float]:
-        """Mean and variance of what a value adds to `whole`, its arm's gain: by its share until more of it was seen."""
-        own = self._own(name)
-        seen, before = self.values.get(value, Effect()), (prior.shares.get(value.split("|", 1)[1], 1.0) - 1) * whole
-        apart = before + (_sum(own.values()).mean if seen.n else 0.0)
-        trial = self._trial_variance(list(own.values()))
-        parameter = value.rsplit("=", 1)[0] + "="
-        beside = [effect for key, effect in self.values.items() if key.startswith(parameter)]
-        spread = _between(beside, trial, _VALUE_VARIANCE / max(1, parameters))
-        mean, variance = _within(apart, 0.0, spread, seen, trial)
-        return mean - (apart - before), variance
+    def _shifts(self, name: str, asked: Sequence[str], prior: Prior, whole: float) -> Shifts:
+        """What values add to `whole`, their arm's gain: by their shares until more of them was seen."""
+        own = list(self._own(name).values())
+        trial, mean = self._trial_variance(own), summed(own).mean
+        known = sorted((v for v in self.values if v.startswith(f"{name}|")), key=lambda v: (-self.values[v].n, v))
+        names = list(dict.fromkeys([*asked, *known]))[: max(len(asked), _JUDGED)]
+        parameters: dict[str, list[str]] = {}
+        for value in names:
+            parameters.setdefault(_parameter(value), []).append(value)
+        assumed = _VALUE_VARIANCE / max(1, len(parameters))
+        seen = {value: self.values.get(value, Effect()) for value in names}
+        spread = {
+            parameter: between([seen[value] for value in values], trial, assumed)
+            for parameter, values in parameters.items()
+        }
+
+        def together(one: str, other: str) -> int:
+            return seen[one].n if one == other else self.pairs.get(_pair_name(one, other), 0)
+
+        return judged(
+            names,
+            [(prior.shares.get(value.split("|", 1)[1], 1.0) - 1) * whole for value in names],
+            [spread[_parameter(value)] for value in names],
+            [seen[value].total / MILLI - seen[value].n * mean for value in names],
+            together,
+            trial,
+        )
 
     def _kinds(self, operator: str) -> dict[str, Effect]:
         """Sums of an operator's arms."""
@@ -270,15 +247,15 @@ class Effects:
             name = key.split("|", 1)[0]
             if f"{name}:".startswith(f"{operator.replace('|', '/')}:"):
                 arms.setdefault(name, []).append(effect)
-        return {name: _sum(own) for name, own in arms.items()}
+        return {name: summed(own) for name, own in arms.items()}
 
     def _own(self, name: str) -> dict[str, Effect]:
         return {key: effect for key, effect in self.groups.items() if key.split("|", 1)[0] == name}
 
     def _trial_variance(self, own: Sequence[Effect]) -> float:
         """Of one trial about the mean of its group: all arms' first, then this arm's own."""
-        everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
-        return max(_pooled(own, everyone), _LEAST_VARIANCE)
+        everyone = pooled(list(self.groups.values()), _TRIAL_VARIANCE)
+        return max(pooled(own, everyone), _LEAST_VARIANCE)
 
     def _operator_variance(self) -> float:
         """Of an operator's mean about its prior: the further operators are seen apart, the less is a prior believed.
@@ -289,14 +266,15 @@ class Effects:
         operators: dict[str, list[Effect]] = {}
         for key, effect in self.groups.items():
             operators.setdefault(key.split("|", 1)[0].split(":", 1)[0], []).append(effect)
-        everyone = _pooled(list(self.groups.values()), _TRIAL_VARIANCE)
-        return _between([_sum(own) for own in operators.values()], everyone, _OPERATOR_VARIANCE)
+        everyone = pooled(list(self.groups.values()), _TRIAL_VARIANCE)
+        return between([summed(own) for own in operators.values()], everyone, _OPERATOR_VARIANCE)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "groups": {key: e.plain() for key, e in sorted(self.groups.items())},
             "values": {key: e.plain() for key, e in sorted(self.values.items())},
+            "pairs": dict(sorted(self.pairs.items())),
         }
 
     @classmethod
@@ -308,8 +286,11 @@ class Effects:
         """
         if any(str(key).count("|") != 2 for key in data["groups"]):
             raise ValueError("a group is named arm|band|class")
-        return cls(*({str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data[part].items()}
-                     for part in ("groups", "values")))  # fmt: skip
+        groups, values = (
+            {str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data[part].items()}
+            for part in ("groups", "values")
+        )
+        return cls(groups, values, {str(k): int(n) for k, n in data["pairs"].items()})
 
 
 def _barless(name: str) -> str:
@@ -325,17 +306,21 @@ def _value_names(operator: str, params: Mapping[str, Any]) -> list[str]:
     return [f"{name}|{key}={canonical_json(value)}" for key, value in sorted(params.items()) if key != "kind"]
 
 
+def _pair_names(values: Sequence[str]) -> list[str]:
+    return [_pair_name(one, other) for one, other in combinations(values, 2)]
+
+
+def _pair_name(one: str, other: str) -> str:
+    return " & ".join(sorted((one, other)))
+
+
+def _parameter(value: str) -> str:
+    return value.split("|", 1)[1].split("=", 1)[0]
+
+
 def _names(key: str, arm_or_operator: str) -> bool:
     name = key.split("|", 1)[0]
     return arm_or_operator in (name, name.split(":", 1)[0])
-
-
-def _sum(effects: Iterable[Effect]) -> Effect:
-    total = Effect()
-    for effect in effects:
-        for name, value in effect.plain().items():
-            setattr(total, name, getattr(total, name) + value)
-    return total
 
 
 def _grouped(own: Mapping[str, Effect], parts: int) -> dict[str, Effect]:
@@ -343,37 +328,4 @@ def _grouped(own: Mapping[str, Effect], parts: int) -> dict[str, Effect]:
     groups: dict[str, list[Effect]] = {}
     for key, effect in own.items():
         groups.setdefault("|".join(key.split("|")[:parts]), []).append(effect)
-    return {key: _sum(members) for key, members in groups.items()}
-
-
-def _updated(mean: float, variance: float, kinds: Iterable[Effect], trial: float, spread: float) -> tuple[float, float]:
-    """Normal prior of an operator's mean, and trials of its kinds, whose means differ by `spread`: its posterior."""
-    weighed = [(1 / (trial / seen.n + spread), seen.mean) for seen in kinds if seen.n]
-    precision = 1 / variance + sum(weight for weight, _ in weighed)
-    return (mean / variance + sum(weight * own for weight, own in weighed)) / precision, 1 / precision
-
-
-def _within(above: float, doubt: float, spread: float, seen: Effect, trial: float) -> tuple[float, float]:
-    """Mean of a group drawn with variance `spread` about a mean known to be `above` with variance `doubt`."""
-    weight = spread / (spread + trial / seen.n) if seen.n else 0.0
-    return above + weight * (seen.mean - above), spread * (1 - weight) + (1 - weight) ** 2 * doubt
-
-
-def _pooled(groups: Sequence[Effect], assumed: float) -> float:
-    """Variance of a trial about its group's mean, with `_WORTH` trials of the assumed one."""
-    squares = sum(max(0.0, e.squares - e.n * e.mean**2) for e in groups)
-    free = sum(max(0, e.n - 1) for e in groups)
-    return (squares + _WORTH * assumed) / (free + _WORTH)
-
-
-def _between(groups: Sequence[Effect], trial: float, assumed: float) -> float:
-    """Variance of the groups' true means, by moments (DerSimonian-Laird), with `_WORTH` groups of the assumed one."""
-    seen = [e for e in groups if e.n]
-    n = sum(e.n for e in seen)
-    found, free = 0.0, len(seen) - 1
-    if free > 0:
-        mean = sum(e.total for e in seen) / MILLI / n
-        q = sum(e.n * (e.mean - mean) ** 2 for e in seen) / trial
-        scale = n - sum(e.n**2 for e in seen) / n
-        found = max(0.0, (q - free) / scale) * trial
-    return (max(free, 0) * found + _WORTH * assumed) / (max(free, 0) + _WORTH)
+    return {key: summed(members) for key, members in groups.items()}

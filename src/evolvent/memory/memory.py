@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evolvent.errors import UsageError
-from evolvent.memory.effects import Effect, Effects
+from evolvent.memory.effects import Effects
 from evolvent.memory.episodes import ACCEPTED, DROPPED, EPISODE_LIMIT, WITHDRAWN, Episode
 from evolvent.memory.rules import Rules
 from evolvent.memory.signals import Signals
+from evolvent.memory.sums import Effect
 
-FORMAT = "evolvent-memory-2"
+FORMAT = "evolvent-memory-3"
 
 
 @dataclass

@@ -14,8 +14,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evolvent.memory.effects import Effect
 from evolvent.memory.memory import Memory
+from evolvent.memory.sums import Effect
 from evolvent.propose.base import Idea, OperatorSpec, Proposer, Situation
 from evolvent.types import derive_seed
 
