@@ -69,3 +69,24 @@ def test_nothing_asked_and_nothing_seen_is_nothing() -> None:
     assert Effects.from_plain(none.plain()).plain() == none.plain()
     none.forget("gold")
     assert none.plain() == Effects().plain()
+
+
+def test_counts_that_no_trials_could_have_are_no_crash() -> None:
+    """A memory that forgot some pairs, or was edited: each value is judged by itself."""
+
+    def strange(one: str, other: str) -> int:
+        return 5 if one == other else 5000
+
+    found = judged(NAMES, [0.0] * 3, [4.0] * 3, [10.0, 0.0, 0.0], strange, 10.0)
+    assert found.mean == pytest.approx([(10 / 10) / (5 / 10 + 1 / 4), 0.0, 0.0])
+
+
+def test_memory_of_ever_new_values_stays_bounded_and_goes_on() -> None:
+    made = Effects()
+    for number in range(700):
+        made.learn(episode(params={"x": number, "y": number % 3, "z": number % 2}, gain=1000 * (number % 7)))
+    assert len(made.values) <= 512
+    assert len(made.pairs) <= 4096
+    choices = [{"x": x, "y": y, "z": z} for x in (1, 699) for y in range(3) for z in range(2)]
+    drawn = made.draws("gold", choices, Case(band="middle"), Prior(points=2.0), random.Random(0))
+    assert all(abs(both) < 100 and abs(of_arm) < 100 for both, of_arm in drawn)

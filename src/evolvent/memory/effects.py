@@ -32,6 +32,7 @@ _KIND_VARIANCE = 50.0  # of a kind's mean about its operator's: programs differ 
 _GROUP_VARIANCE = 25.0  # of a regime's or class's mean about its arm's
 _VALUE_VARIANCE = 100.0  # of what the values of an arm's parameters add together, about its mean
 _KEPT_PAIRS = 4096  # of values; also so that a loop does not grow
+_AND = " & "
 _JUDGED = 64  # values of an arm that are judged together
 KEPT = 512  # groups and values of parameters: open-ended spaces must not make a loop grow that goes on forever
 _LEAST_VARIANCE = 4.0  # points squared: a few trials that agree prove no certainty, and dev problems are few
@@ -118,7 +119,9 @@ class Effects:
                 del self.pairs[min(self.pairs, key=lambda name: (self.pairs[name], name))]
         for sums in (self.groups, self.values):
             if len(sums) > KEPT:
-                del sums[min(sums, key=lambda name: (sums[name].n, name))]
+                gone = min(sums, key=lambda name: (sums[name].n, name))
+                del sums[gone]
+                self.pairs = {k: n for k, n in self.pairs.items() if gone not in k.split(_AND)}
 
     def withdraw(self, episode: Episode) -> None:
         """An accepted episode, counted before, was misleading."""
@@ -160,9 +163,9 @@ class Effects:
             spread = between(list(level.values()), trial, _GROUP_VARIANCE)
             prefix = f"{prefix}|{part}"
             mean, variance = within(mean, variance, spread, level.get(prefix, Effect()), trial)
-        values = _value_names(operator, params)
-        shift, doubt = self._shifts(name, values, prior, mean).of(values)
-        mean, variance = mean + shift, variance + doubt
+        if values := _value_names(operator, params):
+            shift, doubt = self._shifts(name, values, prior, mean).of(values)
+            mean, variance = mean + shift, variance + doubt
         n = sum(effect.n for effect in own.values())
         return Estimate(mean=mean, error=sqrt(variance), deviation=sqrt(trial + variance), n=n)
 
@@ -179,7 +182,7 @@ class Effects:
         for params in choices:
             asked.setdefault(arm(operator, params), {}).update(dict.fromkeys(_value_names(operator, params)))
         arms: dict[str, float] = {}
-        means: dict[str, Shifts] = {}
+        means: dict[str, Mapping[str, float]] = {}
         shifts: dict[str, Mapping[str, float]] = {}
         drawn = []
         for params in choices:
@@ -188,10 +191,10 @@ class Effects:
                 plain = {"kind": params["kind"]} if "kind" in params else {}
                 known = self.estimate(operator, plain, case, prior)
                 arms[name] = rng.gauss(known.mean, known.error)
-                means[name] = self._shifts(name, list(asked[name]), prior, arms[name])
-                shifts[name] = means[name].draw(rng)
-            both = arms[name] + sum(shifts[name][value] for value in values)
-            drawn.append((both, arms[name] + means[name].of(values)[0]))
+                judged_here = self._shifts(name, list(asked[name]), prior, arms[name])
+                means[name], shifts[name] = judged_here.means, judged_here.draw(rng)
+            both, of_arm = (arms[name] + sum(known[name][value] for value in values) for known in (shifts, means))
+            drawn.append((both, of_arm))
         return drawn
 
     def foresee(self, operator: str, params: Mapping[str, Any], case: Case, prior: Prior) -> Foreseen:
@@ -311,7 +314,7 @@ def _pair_names(values: Sequence[str]) -> list[str]:
 
 
 def _pair_name(one: str, other: str) -> str:
-    return " & ".join(sorted((one, other)))
+    return _AND.join(sorted((one, other)))
 
 
 def _parameter(value: str) -> str:

@@ -41,6 +41,11 @@ class Shifts:
         whitened = _forward(self.factor, marks)
         return sum(m * mark for m, mark in zip(self.mean, marks, strict=True)), sum(x * x for x in whitened)
 
+    @property
+    def means(self) -> dict[str, float]:
+        """What each value adds, on average."""
+        return dict(zip(self.names, self.mean, strict=True))
+
     def draw(self, rng: random.Random) -> dict[str, float]:
         """One draw of what each value adds, for all together."""
         noise = _backward(self.factor, [rng.gauss(0.0, 1.0) for _ in self.names])
@@ -62,14 +67,19 @@ def judged(
         expected: of each before any trial, points.
         spread: variance about that, points squared; above 0.
         surplus: of each, summed over its trials: gain beyond the arm's mean, points.
-        together: trials that show both of two values; of one and the same, all its trials.
+        together: trials that show both of two values; of one and the same, all its trials. Where these cannot be the
+            counts of any trials, each value is judged by itself.
         trial: variance of one trial, points squared.
     """
     precision = [[together(one, other) / trial for other in names] for one in names]
     for place, variance in enumerate(spread):
         precision[place][place] += 1 / variance
     weighed = [e / variance + s / trial for e, variance, s in zip(expected, spread, surplus, strict=True)]
-    factor = _cholesky(precision)
+    try:
+        factor = _cholesky(precision)
+    except ValueError:  # counts of which some were forgotten: each value by itself
+        alone = [[x if i == j else 0.0 for j, x in enumerate(row)] for i, row in enumerate(precision)]
+        factor = _cholesky(alone)
     return Shifts(names=names, mean=_backward(factor, _forward(factor, weighed)), factor=factor)
 
 
@@ -79,6 +89,8 @@ def _cholesky(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
         new: list[float] = []
         for j in range(i + 1):
             rest = row[j] - sum(a * b for a, b in zip(new, factor[j] if j < i else new, strict=False))
+            if i == j and rest <= 1e-9 * row[i]:
+                raise ValueError("not positive definite")
             new.append(rest / factor[j][j] if j < i else sqrt(rest))
         factor.append(new)
     return factor
