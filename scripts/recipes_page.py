@@ -73,7 +73,7 @@ def _overview(recipes: list[Recipe]) -> Iterator[str]:
             yield (
                 f"The `{size}` runs of this table took {units[size]} s of processor time, and {before} s for the "
                 f"models that the recipes start from: {minutes:.1f} minutes of two cores; by the clock it is more, "
-                "since the last units of a recipe leave one idle.\n"
+                "since workers have to start and the last units leave one idle.\n"
             )
 
 
