@@ -3,9 +3,10 @@
 A small run (`evolvent.trial`) begins with a tiny model that solves a fixed share of a string function's problems
 (declared: these seeds learn from reference answers) and ends when its champion solves the target's share of fresh ones;
 what it spends until then is the cost of the target, a run that never gets there costing all its FLOPs. Ten functions
-are for learning, eight others, which move letters in other ways, for showing; costs are compared as logarithms, paired
-by function and seed, and intervals are over seeds, since the runs of a seed share one memory. All evolved policies come
-from one run of the meta loop: their intervals hold for these policies, not for policies evolved so.
+are for learning, eight others, which move letters in other ways, for showing, four of them with each seed in turn;
+costs are compared as logarithms, paired by function and seed, and intervals are over seeds, since the runs of a seed
+share one memory. All evolved policies come from one run of the meta loop: their intervals hold for these policies, not
+for policies evolved so.
 
 ``cold`` has no memory and the policy by hand. ``warm`` has the memory of runs on the ten functions for learning, one
 after the other, as a user's earlier runs would leave it (they end at the target), ``shuffled`` the same with its
@@ -28,6 +29,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,15 @@ PLANS: Mapping[str, Sequence[str]] = {"": policy.OPERATORS, "open ": ("directive
 ARMS = (*(f"{plan}{memory}" for plan in PLANS for memory in MEMORIES), *ROUNDS, "both")
 
 
-def budgets(settings: Mapping[str, Any], **changes: Any) -> Budgets:
+def budgets(settings: Mapping[str, Any]) -> Budgets:
     """What all small runs have."""
-    return dataclasses.replace(Budgets(flops=settings["flops"], truth=settings["truth"]), **changes)
+    return Budgets(flops=settings["flops"], truth=settings["truth"])
+
+
+def shown(settings: Mapping[str, Any], seed: int) -> Sequence[str]:
+    """The functions of a seed."""
+    half = len(settings["showing"]) // 2
+    return settings["showing"][:half] if seed % 2 else settings["showing"][half:]
 
 
 def made_once(unit: Unit, name: str, make: Callable[[Path], Any]) -> Any:
@@ -88,17 +96,18 @@ def evolved(unit: Unit, rounds: int) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     chosen, memory = dict(policy.BY_HAND), None
     for number in range(1, rounds + 1):
-
-        def make(base: Path, number: int = number, chosen: policy.Policy = chosen, memory: Any = memory) -> Any:
-            return one_round(base, number, chosen, memory, unit.settings)
-
+        make = partial(one_round, number=number, chosen=chosen, memory=memory, settings=unit.settings)
         made.append(made_once(unit, f"round-{number}", make))
         chosen, memory = made[-1]["policy"], made[-1]["memory"]
     return made
 
 
 def one_round(
-    folder: Path, number: int, chosen: policy.Policy, memory: Any, settings: Mapping[str, Any]
+    folder: Path,
+    number: int,
+    chosen: policy.Policy,
+    memory: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A run of the loop on the improvement task, as in `recipes/meta` but for policy, seed and length."""
     plain = yaml.safe_load((ROOT / "recipes" / "meta" / "evolvent.yaml").read_text("utf-8"))
@@ -127,7 +136,7 @@ def one_round(
 
 
 def run_unit(unit: Unit) -> dict[str, Any]:
-    """All functions for showing, with one arm and seed."""
+    """The functions that a seed shows, with one arm."""
     torch.set_num_threads(1)
     memory, chosen, rounds = None, dict(policy.BY_HAND), []
     plan = next((name for name in PLANS if name and unit.arm.startswith(name)), "")
@@ -140,7 +149,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         rounds = evolved(unit, ROUNDS.index(unit.arm) + 1 if unit.arm in ROUNDS else len(ROUNDS))
         chosen = rounds[-1]["policy"]
     runs = {}
-    for name in unit.settings["showing"]:
+    for name in shown(unit.settings, unit.seed):
         outcome = trial(name, unit.seed, chosen, budgets(unit.settings), memory=memory, operators=PLANS[plan])
         runs[name] = {**dataclasses.asdict(outcome), "memory": None}
     return {"runs": runs, "rounds": [{**one, "memory": None} for one in rounds]}
@@ -150,7 +159,7 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     """Ratios of costs with intervals over functions and seeds."""
     seeds = sorted(results["cold"])
     # A seed that is there already at the start, which all arms share, has no cost to compare.
-    pairs = [(s, f) for s in seeds for f in settings["showing"] if results["cold"][s]["runs"][f]["turns"]]
+    pairs = [(s, f) for s in seeds for f in shown(settings, s) if results["cold"][s]["runs"][f]["turns"]]
 
     def costs(arm: str) -> list[float]:
         return [math.log(results[arm][s]["runs"][f]["flops"]) for s, f in pairs]
@@ -199,9 +208,9 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL: dict[str, Any] = {
-    "seeds": [30, 31, 32], "flops": 3 * 10**10, "truth": 300, "version": 5,
+    "seeds": [40, 41, 42, 43, 44, 45], "flops": 3 * 10**10, "truth": 300, "version": 6,
     "learning": small.LEARNING[2:], "passes": 2, "showing": small.SHOWING[::3] + small.SHOWING[1::3],
-    "meta_turns": 2, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 6},
+    "meta_turns": 1, "meta": {"dev": {"problems": 16}, "probes": {"every_turns": 0}, "proposals_per_turn": 8},
     "meta_plan": {"max_items": 160, "minimum_gain_points": 20, "first_epoch_slots": 4},
 }  # fmt: skip
 QUICK: dict[str, Any] = {

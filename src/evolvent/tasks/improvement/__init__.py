@@ -1,10 +1,14 @@
 """Getting better at getting better, as a task like any other: whose policy lets a small run reach its target for less?
 
-A problem is a small task, one of a few tiny models to begin with, and a seed; an answer is a policy
-(`evolvent.policy`), and is right if a small run under that policy reaches its target within its operations. So the
+A problem is a small task, one of a few tiny models to begin with, a seed, and how many operations there are; an answer
+is a policy (`evolvent.policy`), and is right if a small run under that policy reaches its target within them. So the
 loop, judge and gate that improve a model improve the way in which they do it. What a policy cannot say it cannot
 change: the small run's judge, its change plan, its protected skill and its budget are fixed here and in
 `evolvent.trial`.
+
+Operations are drawn evenly on a logarithmic scale: then the share solved falls by what the mean logarithm of the
+target's cost rises, between the least and the most. One length for all would ask who wins the race of that length, and
+a policy that wins a short one may lose a longer one.
 
 A small run is real and costs seconds, in a process beside this one (`python -m evolvent.trial`); the same run is not
 done twice.
@@ -32,8 +36,9 @@ from evolvent.tasks.strings import small
 from evolvent.types import Problem, Score, canonical_json
 
 COMMAND = (sys.executable, "-m", "evolvent.trial")
-SMALL_RUN = {"flops": 5 * 10**9, "truth": 200}  # the whole of a small run; the rest is `trial.Budgets`
-_STARTS = 2  # tiny models of a small task: what is new in a problem is the seed of the run
+SMALL_RUN: Mapping[str, Any] = {"truth": 200}  # of any small run; the rest is `trial.Budgets`
+GFLOPS = (4, 6, 9, 13, 20)  # thousand million operations: half again as many from one to the next
+_STARTS = 8  # tiny models of a small task: a policy that suits two of them need not suit a third
 _SEEDS = 10**6
 _REMEMBERED = 4096
 Json = dict[str, Any]
@@ -70,13 +75,13 @@ class Improvement:
         return [self._make(cell.get("function") or rng.choice(list(self.functions)), rng) for _ in range(count)]
 
     def _make(self, function: str, rng: random.Random) -> Problem:
-        start, seed = rng.randrange(_STARTS), rng.randrange(_SEEDS)
+        start, seed, gflops = rng.randrange(_STARTS), rng.randrange(_SEEDS), rng.choice(GFLOPS)
         return Problem(
             task=self.name,
             skill=self.skills[0],
-            prompt=f"{function} {start} {seed}>",
+            prompt=f"{function} {start} {seed} {gflops}>",
             tags={"function": function},
-            given={"function": function, "start": start, "seed": seed},
+            given={"function": function, "start": start, "seed": seed, "gflops": gflops},
         )
 
     def attack(self, problem: Problem, kind: str, rng: random.Random) -> Problem | None:
@@ -93,7 +98,9 @@ class Improvement:
             chosen = policy.read(output)
         except ValueError:
             return Score(correct=False, error="not_a_policy")
-        outcome = _runs(COMMAND).ask(canonical_json(problem.given), policy.text_of(chosen), json.dumps(SMALL_RUN))
+        given = dict(problem.given)
+        budgets = {"flops": given.pop("gflops") * 10**9, **SMALL_RUN}
+        outcome = _runs(COMMAND).ask(canonical_json(given), policy.text_of(chosen), json.dumps(budgets))
         reached = outcome["reached"] is True
         return Score(correct=reached, error=None if reached else "not_reached", executed=True)
 
@@ -117,10 +124,11 @@ class Improvement:
         return None
 
     def well_posed(self, problem: Problem) -> bool:
-        """A small task that exists, and a seed."""
+        """A small task that exists, a seed, and operations that are drawn here."""
         start, seed = problem.given.get("start"), problem.given.get("seed")
         numbers = all(type(number) is int for number in (start, seed))
-        return problem.given.get("function") in self.functions and numbers and start in range(_STARTS)
+        drawn = problem.given.get("function") in self.functions and problem.given.get("gflops") in GFLOPS
+        return drawn and numbers and start in range(_STARTS)
 
 
 @lru_cache(maxsize=1)
