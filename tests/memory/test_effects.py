@@ -140,6 +140,23 @@ def test_programs_are_arms_of_their_own_that_lend_each_other_evidence() -> None:
     assert made.plain() == Effects().plain()
 
 
+def test_an_operator_from_a_module_of_ones_own_is_an_operator_like_any_other() -> None:
+    """`mine:Bold` has a colon of its own; so far all of `mine` was taken for one operator."""
+    made = Effects()
+    for operator, params, gain in (("mine:Bold", {"kind": "vote"}, 20_000), ("mine:Meek", {}, 0)):
+        for _ in range(9):
+            made.learn(episode(operator=operator, params=params, gain=gain))
+    prior = Prior(points=2.0)
+    assert made.estimate("mine:Bold", {"kind": "retry"}, HERE, prior).mean > 5
+    assert made.estimate("mine:Meek", {}, HERE, prior).mean < 2
+    plain = effects(*[0.0] * 9, operator="meek")
+    for _ in range(9):
+        plain.learn(episode(operator="bold", params={"kind": "vote"}, gain=20_000))
+    same = [e.estimate(n, {}, HERE, prior).error for e, n in ((made, "mine:Meek"), (plain, "meek"))]
+    assert same[0] == same[1], "two operators, and how far they are apart says how far a prior is believed"
+    assert (made.forget("mine"), made.forget("mine:Bold"), made.forget("mine.Meek")) == (0, 1, 1)
+
+
 def test_counts_are_whole_numbers() -> None:
     assert (
         effects(0.5, 0.5, 0.5, outcome="accepted").groups["gold|middle|wrong_letters"].plain()

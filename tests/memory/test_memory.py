@@ -102,6 +102,9 @@ def spoiled(**changes: Any) -> dict[str, Any]:
     spoiled(effects={"groups": {"a": {}}, "values": {}}), spoiled(effects=3), spoiled(signals={"dev": {}}),
     spoiled(effects={"groups": {"a|b|c": {"n": "x"}}, "values": {}}), spoiled(rules={"edges": [{}]}),
     spoiled(rules={"edges": [], "profiles": [], "arms": {}}), spoiled(proposers={"a": {"n": None}}),
+    spoiled(effects={"groups": {"a|b|c": {"n": -1}}, "values": {}, "pairs": {}}),
+    spoiled(effects={"groups": {}, "values": {"a|x=1": {"builds": -1}}, "pairs": {}}),
+    spoiled(effects={"groups": {}, "values": {}, "pairs": {"a|x=1 & a|y=1": -1}}),
 ])  # fmt: skip
 def test_what_is_no_memory_is_refused(data: Any) -> None:
     with pytest.raises(UsageError, match="expected a memory as `evolvent memory export` writes it"):

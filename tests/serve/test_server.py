@@ -328,9 +328,8 @@ def test_a_connection_is_used_again_and_an_idle_one_is_closed(files: dict[str, b
 
 @pytest.mark.parametrize("part", [b"", b"GET /hea", b"POST /v1/completions HTTP/1.1\r\nA: b\r\n", post(b"{}")[:-1]])
 def test_who_is_slow_is_left(files: dict[str, bytes], part: bytes) -> None:
-    with serving(
-        files, Limits(read_s=1.0, connections=1)
-    ) as server:  # the second peer has to be in time on a busy machine
+    # The second peer has to be in time too, on a busy machine.
+    with serving(files, Limits(read_s=1.0, connections=1)) as server:
         with connect(server) as peer:
             for i in range(len(part)):
                 peer.sendall(part[i : i + 1])  # never idle for long

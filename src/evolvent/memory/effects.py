@@ -21,7 +21,7 @@ from itertools import combinations
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import MILLI, Episode, arm
+from evolvent.memory.episodes import MILLI, Episode, arm, is_named, operator_of
 from evolvent.memory.sums import Effect, between, pooled, summed, updated, within
 from evolvent.memory.values import Shifts, judged
 from evolvent.types import canonical_json
@@ -152,7 +152,7 @@ class Effects:
         own = self._own(name)
         trial = self._trial_variance(list(own.values()))
         kinds, spread = self._kinds(operator), 0.0
-        if name != operator.replace("|", "/"):
+        if name != arm(operator, {}):
             spread = between(list(kinds.values()), trial, _KIND_VARIANCE)
         mean, variance = updated(prior.points, self._operator_variance(), kinds.values(), trial, spread)
         if spread:
@@ -247,13 +247,12 @@ class Effects:
         """Sums of an operator's arms."""
         arms: dict[str, list[Effect]] = {}
         for key, effect in self.groups.items():
-            name = key.split("|", 1)[0]
-            if f"{name}:".startswith(f"{operator.replace('|', '/')}:"):
-                arms.setdefault(name, []).append(effect)
+            if operator_of(_arm(key)) == arm(operator, {}):
+                arms.setdefault(_arm(key), []).append(effect)
         return {name: summed(own) for name, own in arms.items()}
 
     def _own(self, name: str) -> dict[str, Effect]:
-        return {key: effect for key, effect in self.groups.items() if key.split("|", 1)[0] == name}
+        return {key: effect for key, effect in self.groups.items() if _arm(key) == name}
 
     def _trial_variance(self, own: Sequence[Effect]) -> float:
         """Of one trial about the mean of its group: all arms' first, then this arm's own."""
@@ -268,7 +267,7 @@ class Effects:
         """
         operators: dict[str, list[Effect]] = {}
         for key, effect in self.groups.items():
-            operators.setdefault(key.split("|", 1)[0].split(":", 1)[0], []).append(effect)
+            operators.setdefault(operator_of(_arm(key)), []).append(effect)
         everyone = pooled(list(self.groups.values()), _TRIAL_VARIANCE)
         return between([summed(own) for own in operators.values()], everyone, _OPERATOR_VARIANCE)
 
@@ -290,10 +289,12 @@ class Effects:
         if any(str(key).count("|") != 2 for key in data["groups"]):
             raise ValueError("a group is named arm|band|class")
         groups, values = (
-            {str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data[part].items()}
-            for part in ("groups", "values")
+            {str(k): Effect.from_plain(e) for k, e in data[part].items()} for part in ("groups", "values")
         )
-        return cls(groups, values, {str(k): int(n) for k, n in data["pairs"].items()})
+        pairs = {str(k): int(n) for k, n in data["pairs"].items()}
+        if min(pairs.values(), default=0) < 0:
+            raise ValueError("pairs: a count is below 0")
+        return cls(groups, values, pairs)
 
 
 def _barless(name: str) -> str:
@@ -322,8 +323,11 @@ def _parameter(value: str) -> str:
 
 
 def _names(key: str, arm_or_operator: str) -> bool:
-    name = key.split("|", 1)[0]
-    return arm_or_operator in (name, name.split(":", 1)[0])
+    return is_named(_arm(key), arm_or_operator)
+
+
+def _arm(key: str) -> str:
+    return key.split("|", 1)[0]
 
 
 def _grouped(own: Mapping[str, Effect], parts: int) -> dict[str, Effect]:

@@ -27,9 +27,21 @@ ACCEPTED, REJECTED, SCREENED_OUT, FAILED, DROPPED, WITHDRAWN = OUTCOMES = (
 def arm(operator: str, params: Mapping[str, Any]) -> str:
     """What is learned about: an operator, and its ``kind`` where it has one (programs differ more than rates do).
 
-    A bar is for joining names: none is left in one.
+    Bars and the first colon join names: none is left in a part, so ``package.module:Operator`` becomes
+    ``package.module.Operator``.
     """
-    return (f"{operator}:{params['kind']}" if "kind" in params else operator).replace("|", "/")
+    own = operator.replace(":", ".")
+    return (f"{own}:{params['kind']}" if "kind" in params else own).replace("|", "/")
+
+
+def operator_of(name: str) -> str:
+    """The operator of an arm, as the arm spells it."""
+    return name.split(":", 1)[0]
+
+
+def is_named(name: str, asked: str) -> bool:
+    """Whether an arm is the one that is asked for, or one of the operator that is, spelled either way."""
+    return asked == name or arm(asked, {}) == operator_of(name)
 
 
 def band(correct: int, n: int) -> str:

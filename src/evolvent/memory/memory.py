@@ -14,7 +14,7 @@ from typing import Any
 
 from evolvent.errors import UsageError
 from evolvent.memory.effects import Effects
-from evolvent.memory.episodes import ACCEPTED, DROPPED, EPISODE_LIMIT, WITHDRAWN, Episode
+from evolvent.memory.episodes import ACCEPTED, DROPPED, EPISODE_LIMIT, WITHDRAWN, Episode, is_named
 from evolvent.memory.rules import Rules
 from evolvent.memory.signals import Signals
 from evolvent.memory.sums import Effect
@@ -76,7 +76,7 @@ class Memory:
             gone = {"episodes": len(self.episodes), "effects": len(self.effects.groups), "rules": len(self.rules.edges)}
             self.__init__()
             return gone
-        kept = [e for e in self.episodes if not (arm and arm in (e.arm, e.operator)) and not (task and e.task == task)]
+        kept = [e for e in self.episodes if not (arm and is_named(e.arm, arm)) and not (task and e.task == task)]
         gone = {"episodes": len(self.episodes) - len(kept), "effects": 0, "rules": 0}
         self.episodes = kept
         if arm:
@@ -109,7 +109,7 @@ class Memory:
                 Effects.from_plain(data["effects"]),
                 Signals.from_plain(data["signals"]),
                 Rules.from_plain(data["rules"]),
-                {str(k): Effect(**{f: int(v) for f, v in e.items()}) for k, e in data["proposers"].items()},
+                {str(k): Effect.from_plain(e) for k, e in data["proposers"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UsageError(

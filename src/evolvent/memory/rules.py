@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import ACCEPTED, BANDS, DROPPED, Episode
+from evolvent.memory.episodes import ACCEPTED, BANDS, DROPPED, Episode, is_named
 
 Z = 2.3263479  # 98 %, two-sided
 LEAST_SUPPORT = 3
@@ -147,10 +147,10 @@ class Rules:
 
     def forget(self, arm_or_operator: str) -> int:
         """Drop the edges to an arm, or to all arms of an operator. Returns how many went."""
-        gone = [key for key, rule in self.edges.items() if arm_or_operator in (rule.arm, rule.arm.split(":", 1)[0])]
+        gone = [key for key, rule in self.edges.items() if is_named(rule.arm, arm_or_operator)]
         for key in gone:
             del self.edges[key]
-        self.arms = {name: c for name, c in self.arms.items() if arm_or_operator not in (name, name.split(":", 1)[0])}
+        self.arms = {name: c for name, c in self.arms.items() if not is_named(name, arm_or_operator)}
         return len(gone)
 
     def plain(self) -> dict[str, Any]:

@@ -11,8 +11,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evolvent.memory.episodes import ACCEPTED, MILLI, Episode
 
@@ -58,6 +59,18 @@ class Effect:
         self.total -= gain
         self.squares -= round((gain / MILLI) ** 2)
         self.accepted -= 1
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Effect:
+        """From JSON.
+
+        Raises:
+            TypeError, ValueError, AttributeError: it is something else, or counts less than nothing.
+        """
+        made = cls(**{name: int(value) for name, value in data.items()})
+        if below := [name for name, value in made.plain().items() if value < 0 and name not in ("total", "squares")]:
+            raise ValueError(f"below 0: {', '.join(below)}")
+        return made
 
     @property
     def mean(self) -> float:

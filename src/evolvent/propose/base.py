@@ -12,6 +12,7 @@ from math import prod
 from typing import Any, Protocol
 
 from evolvent.memory.effects import Case, Estimate, Foreseen, Prior
+from evolvent.memory.episodes import is_named
 from evolvent.memory.memory import Memory
 from evolvent.types import Diagnosis, canonical_json
 
@@ -175,8 +176,8 @@ class Prices:
         self._effects = memory.effects
         mflops = units = 0.0
         for key, effect in self._effects.groups.items():
-            arm = key.split("|", 1)[0]  # an operator, or one of its kinds; its own name may have a colon in it
-            declared = next((s.relative_cost for s in specs if arm == s.name or arm.startswith(f"{s.name}:")), 0.0)
+            arm = key.split("|", 1)[0]
+            declared = next((s.relative_cost for s in specs if is_named(arm, s.name)), 0.0)
             if effect.builds and declared:
                 mflops += effect.mflops
                 units += effect.builds * declared
