@@ -8,6 +8,7 @@ Not here: a disk that fails (`benchmarks/crash.py` has every step of it).
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import random
@@ -45,6 +46,7 @@ def finished() -> tuple[Path, Path]:
     """A run that ended well, signed and witnessed; and the witness' folder."""
     run_on_disk = importlib.import_module("run_on_disk")
     root = Path(tempfile.mkdtemp(prefix="evolvent-attacks-run-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     folder, witness = root / "run", root / "witness"
     witness.mkdir()
     run_on_disk.RunOnDisk(folder).force_check_and_seal()

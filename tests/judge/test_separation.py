@@ -30,7 +30,8 @@ from evolvent.judge.separation import House, Separation, launch, needed_by, netw
 from evolvent.types import Decision
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces and death signals are Linux's")
-SPACES = separate(House(), Path(tempfile.mkdtemp()) / "judge", []).spaces if sys.platform == "linux" else ""
+with tempfile.TemporaryDirectory() as _place:
+    SPACES = separate(House(), Path(_place) / "judge", []).spaces if sys.platform == "linux" else ""
 needs_spaces = pytest.mark.skipif("n" not in SPACES or "t" not in SPACES, reason="this kernel gives no namespaces")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process as another user")
 
