@@ -41,13 +41,10 @@ def built(state: State, id_: str, name: str, flops: int = 10, data: str = "") ->
     state.apply(event("built", id=id_, **version(name), flops=flops, tokens=7, data=data, funnel=funnel))
 
 
-def screened(state: State, id_: str) -> None:
+def screened(state: State, id_: str, **more: Any) -> None:
     target = {"wins": 1, "losses": 2, "n": 9}
-    state.apply(
-        event(
-            "screened", id=id_, target=target, skills={"t": target, "other": {"wins": 4, "losses": 0, "n": 9}}, flops=0
-        )
-    )
+    skills = {"t": target, "other": {"wins": 4, "losses": 0, "n": 9}}
+    state.apply(event("screened", id=id_, target=target, skills=skills, flops=0, **more))
 
 
 def promoted(state: State, name: str, forced: bool) -> None:
@@ -208,9 +205,28 @@ def test_an_episode_is_remembered_once_its_proposal_is_decided() -> None:
     assert episode.plain() == {
         "task": "strings", "run": "r", "id": "1.0", "operator": "gold", "params": {"n": "1.0"}, "proposer": "bandit",
         "skill": "a", "error": "syntax", "errors": {"syntax": 3, "empty": 1}, "band": "high", "outcome": "rejected",
-        "reason": "futile", "gain": -11111, "predicted": 6000, "mflops": 5,
+        "reason": "futile", "gain": -11111, "overtaken": False, "predicted": 6000, "mflops": 5,
         "signals": {"foreseen": 1500, "kept": 400, "dev": -577, "others": 2000},
     }  # fmt: skip
+
+
+def test_what_another_overtook_gained_what_it_gained_over_its_parent() -> None:
+    """1.0 became champion with twelve points; 1.1 is five behind it, and seven ahead of what both were made of."""
+    state = started()
+    for id_ in ("1.0", "1.1"):
+        built(state, id_, id_, flops=0)
+    screened(state, "1.0")
+    state.apply(event("verdict", id="1.0", verdict={"decision": "accept"}, problems=0, tokens=0))
+    state.apply(event("promoted", id="1.0", forced=False, **version("1.0")))
+    rules = state.memory.rules.plain()
+    screened(state, "1.1", over_parent={"wins": 9, "losses": 2, "n": 100})
+    state.apply(event("rejected", id="1.1", version="1.1", reason="no gain on dev"))
+    episode = state.memory.episodes[-1]
+    assert (episode.id, episode.gain, episode.overtaken, episode.outcome) == ("1.1", 7000, True, "screened out")
+    assert episode.signals["dev"] < 0, "what the judge would have been asked"
+    assert state.memory.rules.plain() == rules, "a refusal that says nothing of the change"
+    assert state.memory.effects.groups[f"gold|{episode.band}|syntax"].n == 2
+    assert state.barred == [], "it was not tried on this champion"
 
 
 def test_how_far_a_proposal_came_is_its_outcome() -> None:

@@ -73,12 +73,15 @@ class DevSet:
 
 
 def screen(
-    dev: DevSet, plan: ChangePlan, candidate: Json, champion: Json, anchor: Json, asked_of: str
+    dev: DevSet, plan: ChangePlan, candidate: Json, champion: Json, parent: Json, anchor: Json, asked_of: str
 ) -> dict[str, Any]:
     """Candidate against champion on the dev problems of version `asked_of`: what the event ``screened`` says of it.
 
-    Where the plan limits drift, also how its right answers differ from the anchor's, with the names of both traces. The
-    anchor's rollout is counted for each candidate, though all but the first find it in the cache.
+    Where another candidate became champion since the parent was built on, also what the change gained over its parent:
+    behind the champion it may be, for want of what the other has, and that says nothing of the change. The parent's
+    traces are in the cache. Where the plan limits drift, also how its right answers differ from the anchor's, with the
+    names of both traces. The anchor's rollout is counted for each candidate, though all but the first find it in the
+    cache.
 
     Raises:
         JobFailed: a rollout failed.
@@ -86,7 +89,9 @@ def screen(
     mine, counts = dev.run(candidate, asked_of)
     champions, _ = dev.run(champion, asked_of)
     skills = dev.compare(mine, champions)
-    spent, drift = list(counts.values()), {}
+    spent, drift, over_parent = list(counts.values()), {}, {}
+    if parent != champion:
+        over_parent = {"over_parent": dev.compare(mine, dev.run(parent, asked_of)[0])[plan.target]}
     if plan.drift_percent:
         theirs, price = dev.run(anchor, asked_of)
         spent += price.values() if anchor != champion else ()  # a champion's traces were paid for by its diagnosis
@@ -98,6 +103,7 @@ def screen(
         "target": skills[plan.target],
         "passed": worth_judging(skills, plan),
         **{unit: sum(count[unit] for count in spent) for unit in ("flops", "tokens")},
+        **over_parent,
         **drift,
     }
 

@@ -359,8 +359,9 @@ class Loop:
         def work() -> Payload:
             self.on_stage("screen", {"id": _id(proposal), "operator": proposal.operator})
             known = self.state.versions
-            mine, champions, anchors = (known[v]["candidate"] for v in (version, self.state.champion, self.state.seed))
-            found = screen(self.dev, self.settings.plan, mine, champions, anchors, proposal.parent)
+            four = (version, self.state.champion, proposal.parent, self.state.seed)
+            mine, champions, parents, anchors = (known[name]["candidate"] for name in four)
+            found = screen(self.dev, self.settings.plan, mine, champions, parents, anchors, proposal.parent)
             return {"id": _id(proposal), "version": version, "against": self.state.champion, **found}
 
         return self.once("screened", f"{_id(proposal)}/screened", work)

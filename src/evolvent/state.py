@@ -239,8 +239,9 @@ class State:
         proposal, target = self.proposals[p["id"]], p["target"]
         others = [counts for skill, counts in p["skills"].items() if skill != self.target]
         proposal["signals"] |= {"dev": _paired_z([target]), "others": _paired_z(others)}
-        gain = round(100 * MILLI * (target["wins"] - target["losses"]) / max(1, target["n"]))
-        proposal.update(tried=True, gain=gain, outcome=SCREENED_OUT)
+        own = p.get("over_parent", target)  # what the change gained; the champion may have what its parent had not
+        gain = round(100 * MILLI * (own["wins"] - own["losses"]) / max(1, own["n"]))
+        proposal.update(tried=True, gain=gain, outcome=SCREENED_OUT, overtaken="over_parent" in p)
         self._charge(proposal["subgoal"], "flops", p["flops"])
 
     def _on_slot_opened(self, p: dict[str, Any]) -> None:
@@ -306,8 +307,9 @@ class State:
         if proposal.get("outcome", DROPPED) == DROPPED:  # nobody has looked at it
             mark = fingerprint(proposal["operator"], proposal["params"])
             self.tried = [other for other in self.tried if other != mark]
-        if proposal.get("tried") and not proposal["flops"] and proposal["operator"] != "null":
-            # It was looked at, and costs nothing to build: nothing but the champion can change its worth.
+        looked_at = proposal.get("tried") and not proposal.get("overtaken")
+        if looked_at and not proposal["flops"] and proposal["operator"] != "null":
+            # It was tried on this champion, and costs nothing to build: nothing but the champion can change its worth.
             self._bar(fingerprint(proposal["operator"], proposal["params"]))
 
     def _on_standing_opened(self, p: dict[str, Any]) -> None:
@@ -355,7 +357,8 @@ class State:
         told = ("operator", "params", "proposer", "skill", "error", "errors", "band", "predicted", "signals")
         episode = Episode(
             task=self.task, run=self.run, id=id_, outcome=outcome or found.get("outcome", DROPPED), reason=reason,
-            gain=found.get("gain"), mflops=found.get("flops", 0) // 10**6, **{name: found[name] for name in told},
+            gain=found.get("gain"), mflops=found.get("flops", 0) // 10**6, overtaken=found.get("overtaken", False),
+            **{name: found[name] for name in told},
         )  # fmt: skip
         self.memory.learn(episode)
 

@@ -68,7 +68,8 @@ class Episode(Record):
             nobody looked at was dropped, and teaches nothing; what was promoted and made a champion that a standing
             check took down was withdrawn: its gain counts as none.
         reason: in the loop's or the judge's words.
-        gain: on the target's dev problems, milli-points; ``None`` without a screen.
+        gain: over its parent on the target's dev problems, milli-points; ``None`` without a screen.
+        overtaken: by the time of its screen its parent was champion no more, so that a refusal says nothing of it.
         predicted: the gain that was foreseen, milli-points.
         mflops: cost of the build, millions of operations.
         signals: cheap measurements before the verdict, in thousandths.
@@ -87,6 +88,7 @@ class Episode(Record):
     outcome: str
     reason: str = ""
     gain: int | None = None
+    overtaken: bool = False
     predicted: int = 0
     mflops: int = 0
     signals: dict[str, int] = field(default_factory=dict)

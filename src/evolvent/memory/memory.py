@@ -19,7 +19,7 @@ from evolvent.memory.rules import Rules
 from evolvent.memory.signals import Signals
 from evolvent.memory.sums import Effect
 
-FORMAT = "evolvent-memory-3"
+FORMAT = "evolvent-memory-4"
 
 
 @dataclass

@@ -100,10 +100,13 @@ class Rules:
     arms: dict[str, list[int]] = field(default_factory=dict)
 
     def learn(self, episode: Episode) -> None:
-        """Count an episode; one that a budget dropped, or that answers no weakness, says nothing."""
-        if episode.outcome == DROPPED or not episode.error:
-            return
+        """Count an episode; one that a budget dropped, or that answers no weakness, says nothing.
+
+        Nor does one that failed against a champion which its change was not made for.
+        """
         accepted = episode.outcome == ACCEPTED
+        if episode.outcome == DROPPED or not episode.error or (episode.overtaken and not accepted):
+            return
         counts = self.arms.setdefault(episode.arm, [0, 0])
         counts[0] += int(accepted)
         counts[1] += 1
