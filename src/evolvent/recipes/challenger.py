@@ -92,7 +92,7 @@ RECIPE = Recipe(
     ),
     run=run, start=TARGET, full=FULL,
     quick={
-        **FULL, "seeds": [10, 11, 12], "rounds": 2, "updates": 8, "batch": 64, "problems": 200, "test": 100,
-        "round": {"steps": 100, "tokens": 512, "rate": "0.002"},
+        **FULL, "seeds": [10, 11, 12], "rounds": 2, "updates": 6, "batch": 64, "problems": 150, "test": 100,
+        "round": {"steps": 75, "tokens": 512, "rate": "0.002"},
     },
 )  # fmt: skip

@@ -85,16 +85,15 @@ RECIPE = Recipe(
         "gate": "as none; an edit that costs more than ten points of the earlier facts is taken back",
         "replay, gate": "both",
     },
-    mechanism="replay",
-    control="none",
-    metric="all facts at the end",
+    mechanism="replay", control="none", metric="all facts at the end",
     traps=(
         "Facts of random letters share nothing, so nothing is transferred either.",
         "At equal steps, replay has a third of them left for the new passage.",
         "The gate here is a bare threshold on earlier facts, not the judge; what it does not look at is lost.",
     ),
-    run=run,
-    start=TARGET,
-    full=FULL,
-    quick={**FULL, "seeds": [10, 11, 12], "test": 100, "edit": {"steps": 60, "tokens": 384, "rate": "0.001"}},
+    run=run, start=TARGET, full=FULL,
+    quick={
+        **FULL, "seeds": [10, 11, 12], "facts": 9, "test": 100,
+        "edit": {"steps": 60, "tokens": 384, "rate": "0.001"},
+    },
 )  # fmt: skip

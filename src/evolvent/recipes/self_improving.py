@@ -92,7 +92,7 @@ RECIPE = Recipe(
     start=TARGET,
     full=FULL,
     quick={
-        **FULL, "seeds": [10, 11, 12], "rounds": 2, "keep": 600, "again": 300, "draws": 3, "test": 150,
-        "round": {"steps": 150, "tokens": 512, "rate": "0.003"},
+        **FULL, "seeds": [10, 11, 12], "rounds": 2, "keep": 400, "again": 200, "draws": 3, "test": 150,
+        "round": {"steps": 110, "tokens": 512, "rate": "0.003"},
     },
 )  # fmt: skip

@@ -83,7 +83,7 @@ RECIPE = Recipe(
     start=TARGET,
     full=FULL,
     quick={
-        **FULL, "seeds": [10, 11, 12], "questions": 400, "test": 150,
-        "training": {"steps": 120, "tokens": 512, "rate": "0.002"},
+        **FULL, "seeds": [10, 11, 12], "questions": 300, "test": 150,
+        "training": {"steps": 90, "tokens": 512, "rate": "0.002"},
     },
 )  # fmt: skip

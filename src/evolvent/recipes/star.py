@@ -90,7 +90,7 @@ RECIPE = Recipe(
     ),
     run=run, start=TARGET, full=FULL,
     quick={
-        **FULL, "seeds": [10, 11, 12], "rounds": 2, "problems": 110, "test": 60,
-        "training": {"steps": 60, "tokens": 512, "rate": "0.002"},
+        **FULL, "seeds": [10, 11, 12], "rounds": 2, "problems": 80, "test": 60,
+        "training": {"steps": 45, "tokens": 512, "rate": "0.002"},
     },
 )  # fmt: skip
