@@ -15,6 +15,7 @@ import resource
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -137,6 +138,9 @@ class Watch:
     ) -> None:
         for ear in (self._stream, self._packet, self._abstract):
             ear.close()
+        for path in self._written():
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _network(self) -> list[Attempt]:
         return [
@@ -185,9 +189,12 @@ class Watch:
             except OSError:
                 continue
             yield what
-        for folder in {*self._folders, Path("/tmp")}:
-            for path in folder.glob(f"{self._token}*"):
-                yield str(path)
+        yield from map(str, self._written())
+
+    def _written(self) -> list[Path]:
+        """What got through and lies on this machine now."""
+        folders = {*self._folders, Path("/tmp"), namespaces.standard_library()[0] / "site-packages"}
+        return [path for folder in folders for path in folder.glob(f"{self._token}*")]
 
 
 def task(attempts: Sequence[Attempt]) -> Task:
