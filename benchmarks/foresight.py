@@ -43,9 +43,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
     episodes = []
     for name in unit.settings["functions"]:
         run = trial(name, unit.seed, policy.BY_HAND, budgets, proposers=["random"], operators=["directive"])
-        episodes += [
-            row for row in run.memory["episodes"] if row["gain"] is not None and row["operator"] == "directive"
-        ]
+        episodes += [row for row in run.memory["episodes"] if row["gain"] is not None]
     return {"episodes": episodes}
 
 
@@ -77,7 +75,7 @@ def summarise(results: Results, settings: dict[str, Any]) -> dict[str, Any]:
                 rng = random.Random(derive_seed("told", seed, count, draw))
                 told = rng.sample(others, min(count, len(others)))
                 gains, said, deviations = foreseen(told, asked)
-                mean = statistics.fmean((e.gain or 0) / 1000 for e in told) if told else 0.0
+                mean = statistics.fmean((e.gain or 0) / 1000 for e in told)
                 errors.append((seed, error(gains, said)))
                 of_mean.append((seed, error(gains, [mean] * len(gains))))
                 correlations.append(statistics.correlation(gains, said))

@@ -211,7 +211,7 @@ def test_an_episode_is_remembered_once_its_proposal_is_decided() -> None:
 
 
 def test_what_another_overtook_gained_what_it_gained_over_its_parent() -> None:
-    """1.0 became champion with twelve points; 1.1 is five behind it, and seven ahead of what both were made of."""
+    """1.0 became champion; 1.1 is behind it, and seven points ahead of what both were made of."""
     state = started()
     for id_ in ("1.0", "1.1"):
         built(state, id_, id_, flops=0)

@@ -359,8 +359,8 @@ class Loop:
         def work() -> Payload:
             self.on_stage("screen", {"id": _id(proposal), "operator": proposal.operator})
             known = self.state.versions
-            four = (version, self.state.champion, proposal.parent, self.state.seed)
-            mine, champions, parents, anchors = (known[name]["candidate"] for name in four)
+            names = (version, self.state.champion, proposal.parent, self.state.seed)
+            mine, champions, parents, anchors = (known[name]["candidate"] for name in names)
             found = screen(self.dev, self.settings.plan, mine, champions, parents, anchors, proposal.parent)
             return {"id": _id(proposal), "version": version, "against": self.state.champion, **found}
 

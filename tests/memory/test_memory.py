@@ -102,6 +102,7 @@ def spoiled(**changes: Any) -> dict[str, Any]:
     spoiled(effects={"groups": {"a": {}}, "values": {}}), spoiled(effects=3), spoiled(signals={"dev": {}}),
     spoiled(effects={"groups": {"a|b|c": {"n": "x"}}, "values": {}}), spoiled(rules={"edges": [{}]}),
     spoiled(rules={"edges": [], "profiles": [], "arms": {}}), spoiled(proposers={"a": {"n": None}}),
+    spoiled(episodes=[{**episode().plain(), "overtaken": "no"}]),
     spoiled(effects={"groups": {"a|b|c": {"n": -1}}, "values": {}, "pairs": {}}),
     spoiled(effects={"groups": {}, "values": {"a|x=1": {"builds": -1}}, "pairs": {}}),
     spoiled(effects={"groups": {}, "values": {}, "pairs": {"a|x=1 & a|y=1": -1}}),

@@ -114,6 +114,8 @@ class Episode(Record):
         texts = (episode.task, episode.run, episode.id, episode.operator, episode.error, episode.outcome)
         if not all(isinstance(text, str) for text in texts) or episode.outcome not in OUTCOMES:
             raise ValueError(f"an episode's outcome is one of {', '.join(OUTCOMES)}, got {episode.outcome!r}")
+        if type(episode.overtaken) is not bool:
+            raise ValueError(f"an episode was overtaken or not, got {episode.overtaken!r}")
         if episode.band not in BANDS or not all(isinstance(n, int) for n in episode.signals.values()):
             raise ValueError("an episode with an unknown band or a signal that is no whole number")
         return episode

@@ -125,10 +125,9 @@ class Improvement:
 
     def well_posed(self, problem: Problem) -> bool:
         """A small task that exists, a seed, and operations that are drawn here."""
-        start, seed = problem.given.get("start"), problem.given.get("seed")
-        numbers = all(type(number) is int for number in (start, seed))
-        drawn = problem.given.get("function") in self.functions and problem.given.get("gflops") in GFLOPS
-        return drawn and numbers and start in range(_STARTS)
+        function, start, seed, gflops = (problem.given.get(name) for name in ("function", "start", "seed", "gflops"))
+        numbers = all(type(number) is int for number in (start, seed, gflops))
+        return numbers and function in self.functions and start in range(_STARTS) and gflops in GFLOPS
 
 
 @lru_cache(maxsize=1)
