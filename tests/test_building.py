@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from evolvent.building import carry_out, refusal
 from evolvent.errors import JobFailed
 from evolvent.jobs import Job, JobResult
 from evolvent.operators.base import Bench, Built
-from evolvent.propose.base import OperatorSpec
+from evolvent.propose.base import OperatorSpec, Written
 from evolvent.store import Store
 from evolvent.types import Proposal, sha256_hex
 
@@ -79,6 +79,19 @@ def test_no_parameter_outside_the_declared_space_is_carried_out(rate: Any, share
         return
     with pytest.raises(JobFailed, match="not in the operator's declared space") as stopped:
         carry_out(worker, bench({"rate": rate, "share": share}))
+    assert stopped.value.kind == "out_of_plan"
+
+
+def test_what_was_written_freely_is_checked_before_it_is_carried_out() -> None:
+    def short(value: Any) -> None:
+        if len(value) > 3:
+            raise ValueError("too long")
+
+    worker = Does(lambda given: built(given.model))
+    worker.spec = replace(worker.spec, written={"text": Written(form="three letters", check=short)})
+    assert carry_out(worker, bench({"text": "abc"})).model == MODEL
+    with pytest.raises(JobFailed, match="text: too long") as stopped:
+        carry_out(worker, bench({"text": "abcd"}))
     assert stopped.value.kind == "out_of_plan"
 
 

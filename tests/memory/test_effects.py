@@ -223,3 +223,12 @@ def test_an_early_success_of_one_operator_leaves_doubt_about_the_others() -> Non
     other = [made.estimate("scaffold", {}, HERE, prior) for made in (alike, apart)]
     assert [known.mean for known in other] == [5.0, 5.0]
     assert other[1].error > 1.3 * other[0].error
+
+
+def test_what_was_written_freely_teaches_of_its_operator_and_of_no_value() -> None:
+    effects = Effects()
+    for number in range(5):
+        effects.learn(episode(id=f"{number}.0", operator="patch", params={"scaffold": {"kind": "code", "n": number}}))
+    assert not effects.values
+    assert not effects.pairs
+    assert sum(effect.n for effect in effects.groups.values()) == 5

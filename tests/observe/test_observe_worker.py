@@ -21,6 +21,7 @@ from evolvent.observe.jobs import dev_rollout
 from evolvent.observe.rollout import rollout
 from evolvent.observe.worker import MAX_MODELS
 from evolvent.sandbox import IsolatedProcess, running
+from evolvent.scaffold import code
 from evolvent.store import Store
 from evolvent.tasks.python_fix import PythonFix
 from evolvent.tasks.python_fix.reference import reference
@@ -107,6 +108,26 @@ def test_bad_requests_are_answers_and_not_the_end(worker: Asking, files: dict[st
     assert "scaffold" in worker.rollout("m", ["ab>"], scaffold={"kind": "shell"})["error"]
     assert worker.rollout("m", ["ä"])["outputs"] == [""]
     assert len(worker.rollout("m", ["ab>"])["outputs"]) == 1
+    worker.ask("drop", handle="m")
+
+
+def test_a_program_in_python_is_run_by_whom_it_asks(worker: Asking, files: dict[str, bytes]) -> None:
+    worker.load("m", files)
+    prompts = [p.prompt for p in TASK.generate("short", random.Random(1), 4)]
+    scaffold = {"kind": "code", **code.WRITTEN["retry"]}
+    asked: list[str] = []
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        asked.append(question["function"])
+        return running.answer(question)
+
+    request = {"op": "rollout", "handle": "m", "scaffold": scaffold, "prompts": prompts, "seed": 1}
+    told = worker.process.call(request, [], timeout_s=120, answer=answer)
+    model, codec = from_files(files)
+    here = rollout(model, codec, TASK, scaffold, prompts, 1)
+    assert (told["outputs"], told["tokens"]) == (here.outputs, here.tokens)
+    assert set(asked) == {"act"}
+    assert len(asked) >= 2 * len(prompts)
     worker.ask("drop", handle="m")
 
 

@@ -17,7 +17,7 @@ from evolvent.jobs import Job, JobContext, JobResult
 from evolvent.models.files import from_files
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
-from evolvent.scaffold import grammar
+from evolvent.scaffold import code, grammar
 from evolvent.store import Store
 from evolvent.types import Proposal, canonical_json
 
@@ -73,6 +73,9 @@ def operator(name: str) -> Operator:
 def choices(name: str) -> list[dict[str, Any]]:
     """Every combination that its space allows; of a large one the usual, and all that differ from it in one value."""
     spec = operator(name).spec
+    if spec.written:
+        return [{"scaffold": {"kind": "steps", "steps": grammar.steps_of({"kind": "vote", "answers": 3})}},
+                {"scaffold": {"kind": "code", **code.WRITTEN["stepwise"]}}]  # fmt: skip
     every = [dict(zip(spec.space, values, strict=True)) for values in itertools.product(*spec.space.values())]
     if len(every) <= FEW:
         return every
@@ -82,8 +85,8 @@ def choices(name: str) -> list[dict[str, Any]]:
 
 def test_all_operators_are_examined() -> None:
     assert NAMES == [
-        "directive", "gold", "null", "planted_regression", "policy", "policy_edit", "red_team", "scaffold",
-        "scaffold_edit", "self_labels", "testing",
+        "code_edit", "directive", "gold", "null", "planted_regression", "policy", "policy_edit", "red_team", "scaffold",
+        "scaffold_edit", "scaffold_patch", "self_labels", "testing",
     ]  # fmt: skip
 
 
@@ -157,6 +160,33 @@ def test_edits_of_edits_stay_programs_and_bring_tools_in_by_crossing_only(bench:
     ]
     assert any("advance" in grammar.tools(child["steps"]) for child in crossed)
     assert len({canonical_json(child) for child in crossed}) >= 4
+
+
+def test_a_program_in_python_is_begun_edited_and_not_confused_with_steps(bench: MakeBench) -> None:
+    edited = operator("code_edit")
+    first = edited.build(bench("code_edit", {"partner": "stepwise", "number": 1}, scaffold={"kind": "direct"}))
+    assert first.scaffold["tools"] == ["advance"]
+    params = {"partner": "itself", "number": 2}
+    second = edited.build(bench("code_edit", params, scaffold=first.scaffold))
+    assert second.scaffold["source"] != first.scaffold["source"]
+    assert second.model == bench("code_edit", {}).model
+    with pytest.raises(JobFailed, match="kind code has no steps"):
+        operator("scaffold_edit").build(
+            bench("scaffold_edit", {"edit": "mutate", "number": 1}, scaffold=first.scaffold)
+        )
+
+
+def test_a_written_program_is_checked_and_no_policy_and_not_the_champions_own(bench: MakeBench) -> None:
+    patch = operator("scaffold_patch")
+    written = patch.spec.written["scaffold"]
+    for wrong in (None, [], "steps", {"kind": "policy"}, {"kind": "vote", "answers": 3}, {"kind": "steps", "steps": []},
+                  {"kind": "code", **code.WRITTEN["retry"], "source": "import os\ndef act(a, b): pass"}):  # fmt: skip
+        with pytest.raises(ValueError, match="scaffold"):
+            written.check(wrong)
+    assert all(word in written.form for word in ("steps", "code", "sample", "act(prompt, attempts)"))
+    own = {"kind": "code", **code.WRITTEN["retry"]}
+    with pytest.raises(JobFailed, match="this program already"):
+        patch.build(bench("scaffold_patch", {"scaffold": own}, scaffold=own))
 
 
 def test_a_directive_is_about_the_settings_of_the_run(bench: MakeBench) -> None:

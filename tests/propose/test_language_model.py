@@ -19,6 +19,7 @@ from evolvent.endpoint import Endpoint
 from evolvent.errors import BudgetSpent, EndpointFailed
 from evolvent.memory.effects import Foreseen
 from evolvent.memory.memory import Memory
+from evolvent.operators.program import SCAFFOLD_PATCH
 from evolvent.propose.base import Idea, OperatorSpec, Proposer, Situation, fingerprint
 from evolvent.propose.language_model import (
     LEAST_DEVIATION,
@@ -268,6 +269,57 @@ def test_what_is_known_is_told() -> None:
     assert {**told, "tried": 1, "mean_gain": 5.0, "verdicts": 1, "accepted": 1} in rows
     assert {"tried": "policy", "params": {"target_rate": 25}, "gain": 5.0, "outcome": "accepted"} in rows
     assert rows[-1] == {"barred": barred}
+
+
+# -- programs that it writes -------------------------------------------------------------------------------------------
+
+PATCH = SCAFFOLD_PATCH
+VOTES = {"kind": "steps", "steps": [{"do": "sample", "n": 3, "temperature": "0.6"}, {"do": "vote", "by": "text"}]}
+PYTHON = {
+    "kind": "code",
+    "answers": 1,
+    "tools": [],
+    "source": "def act(prompt, attempts):\n    return {'answer': ''}\n",
+}
+
+
+def patch(scaffold: Any) -> str:
+    return json.dumps(proposal("scaffold_patch", {"scaffold": scaffold}))
+
+
+@pytest.mark.parametrize("scaffold", [VOTES, PYTHON])
+def test_a_program_that_it_writes_is_an_idea(scaffold: dict[str, Any]) -> None:
+    found = read_answer(patch(scaffold), [*SPECS, PATCH], situation(), 2)
+    assert not found.refused
+    assert [idea.params for idea in found.ideas] == [{"scaffold": scaffold}]
+    assert len(found.ideas[0].fingerprint) < 500
+
+
+@pytest.mark.parametrize(
+    "scaffold",
+    [
+        None, "vote", [], {}, {"kind": "vote", "answers": 3}, {"kind": "policy"}, {**VOTES, "x": 1},
+        {**PYTHON, "source": "import os\ndef act(a, b): pass"}, {**PYTHON, "source": "x" * 5000},
+        {**PYTHON, "source": "\ud800"}, {**PYTHON, "answers": 99}, {**PYTHON, "tools": ["shell"]},
+        {**PYTHON, "answers": 1.0}, {"kind": ["steps"]}, {"kind": "steps", "steps": [[]]},
+    ],
+)  # fmt: skip
+def test_what_is_no_program_is_refused_and_said(scaffold: Any) -> None:
+    found = read_answer(patch(scaffold), [*SPECS, PATCH], situation(), 2)
+    assert not found.ideas
+    assert kinds(found) == ["out_of_space"]
+    assert "scaffold_patch: " in found.refused[0].reason
+
+
+def test_who_is_to_patch_sees_the_whole_program_and_nobody_else_does() -> None:
+    long = {**PYTHON, "source": PYTHON["source"] + "# the end of it" * 150}
+    rows = {}
+    for specs in (SPECS, [*SPECS, PATCH]):
+        _, user = messages(situation(scaffold=long), specs, 2)
+        rows[len(specs)] = [json.loads(line) for line in user["content"].split("\n")[1:-2]]
+    assert rows[5][-1] == {"program of the champion, whole": long}
+    assert rows[5][-2] == {"operator": "scaffold_patch", "written": {"scaffold": PATCH.written["scaffold"].form}}
+    assert long["source"] not in json.dumps(rows[4])
 
 
 # -- the proposer ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from places import SCAFFOLD, WORST, A, B, situation, tried
 import toy_world
 from evolvent import plan, registry
 from evolvent.errors import UsageError
-from evolvent.propose.base import OperatorSpec, Prices, Proposer, due_probes, failure_class, fingerprint
+from evolvent.propose.base import OperatorSpec, Prices, Proposer, Written, due_probes, failure_class, fingerprint
 from evolvent.proposers import load_proposers
 
 NAMES = registry.names(registry.PROPOSERS)
@@ -144,3 +145,19 @@ def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
         settings = plan.parse(toy_world.settings(Path("seed"), proposers=names), "test")
         with pytest.raises(UsageError, match=said):
             load_proposers(settings)
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_nobody_draws_what_has_to_be_written(name: str) -> None:
+    free = replace(A, name="free", space={}, written={"text": Written(form="a text", check=lambda value: None)})
+    memory = tried("free", {"text": "abc"}, 9.0, times=4)
+    for specs in ([free], [free, A]):
+        found = made(name).propose(situation(memory), specs, 3, random.Random(1))
+        assert {idea.operator for idea in found} <= {"a"}
+
+
+def test_a_long_idea_is_named_by_its_hash() -> None:
+    long = fingerprint("s", {"scaffold": "x" * 5000})
+    assert len(long) < 100
+    assert long != fingerprint("s", {"scaffold": "x" * 5001})
+    assert fingerprint("s", {"kind": "vote"}) == 's|{"kind":"vote"}'

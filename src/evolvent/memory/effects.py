@@ -306,8 +306,10 @@ def _group_name(episode: Episode) -> str:
 
 
 def _value_names(operator: str, params: Mapping[str, Any]) -> list[str]:
+    """What a trial shows of parameters; one that was written freely is never seen twice, and teaches nothing."""
     name = arm(operator, params)
-    return [f"{name}|{key}={canonical_json(value)}" for key, value in sorted(params.items()) if key != "kind"]
+    chosen = sorted((key, v) for key, v in params.items() if key != "kind" and not isinstance(v, Mapping | list))
+    return [f"{name}|{key}={canonical_json(value)}" for key, value in chosen]
 
 
 def _pair_names(values: Sequence[str]) -> list[str]:

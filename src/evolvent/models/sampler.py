@@ -94,7 +94,7 @@ def sample(
     Args:
         model: a causal model with ``past_key_values`` support.
         codec: its codec.
-        prompts: any number; a prompt that cannot be encoded gets empty outputs.
+        prompts: any number; a prompt that cannot be encoded, or in which nothing is, gets empty outputs.
         num_samples: k samples a prompt.
         temperature: 0 is greedy.
         max_new_tokens: hard limit of each answer.
@@ -108,9 +108,11 @@ def sample(
     encoded: dict[int, Encoded] = {}
     for i, prompt in enumerate(prompts):
         try:
-            encoded[i] = codec.encode(prompt)
+            found = codec.encode(prompt)
         except ValueError:
             continue
+        if found.ids:
+            encoded[i] = found
     outputs = [[""] * num_samples for _ in prompts]
     order = sorted(encoded, key=lambda i: len(encoded[i].ids))
     read = written = 0

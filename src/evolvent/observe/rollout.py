@@ -10,6 +10,8 @@ from typing import Any
 
 from evolvent.models.codec import Codec
 from evolvent.models.sampler import Sampled, sample
+from evolvent.sandbox import plain
+from evolvent.sandbox.running import runner
 from evolvent.scaffold import programs
 from evolvent.scaffold.programs import Answered, Tools
 from evolvent.tasks.base import Task
@@ -48,4 +50,21 @@ def rollout(
             seed=seed,
         )
 
-    return programs.run(scaffold, generate, Tools(task.feedback, task.advance, task.revise), prompts, seed, explore)
+    tools = Tools(task.feedback, task.advance, task.revise, execute)
+    return programs.run(scaffold, generate, tools, prompts, seed, explore)
+
+
+def execute(source: str, function: str, arguments: Sequence[Any]) -> Any:
+    """Run a function of a scaffold that is Python where it reaches nothing: this process's code sandbox.
+
+    Raises:
+        TimeoutError: it did not end.
+        ValueError: anything else became of it than a value.
+        SandboxError: nothing can be said.
+    """
+    told = runner().call(source, function, [[plain.encode(argument) for argument in arguments]])
+    if told.status == "timeout":
+        raise TimeoutError(told.detail)
+    if told.status != "ok" or told.results[0].error:
+        raise ValueError(told.results[0].error if told.status == "ok" else f"{told.status}: {told.detail}")
+    return plain.decode(told.results[0].value)

@@ -1,9 +1,9 @@
-"""Operators that change the reasoning program around the weights: to one written by hand, or to an edit of today's.
+"""Operators that change the reasoning program around the weights: to one by hand, to an edit, to one that was written.
 
 An edit is named by its kind and a number, so that what may be proposed is a finite list while the programs that come of
-it, edit upon edit, are not.
+it, edit upon edit, are not. What a language model writes is on no list: it is checked, and then judged as any other.
 
-Not here: the language and its edits (`scaffold/`).
+Not here: the languages and their edits (`scaffold/`); Python is parsed here and run in the sandbox only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from evolvent.errors import JobFailed
 from evolvent.operators.base import Bench, Built
-from evolvent.propose.base import OperatorSpec
-from evolvent.scaffold import edits, grammar
+from evolvent.propose.base import OperatorSpec, Written
+from evolvent.scaffold import code, code_edits, edits, grammar
 from evolvent.types import derive_seed
 
 SCAFFOLD = OperatorSpec(
@@ -84,11 +84,13 @@ class ScaffoldEdit:
         """No job: the version is the parent's weights under the edited program.
 
         Raises:
-            JobFailed: ``no_edit``: nothing else fits into the program's bounds.
+            JobFailed: ``no_edit``: nothing else fits into the program's bounds, or it has no steps.
         """
         params = bench.proposal.params
         rng = random.Random(derive_seed("scaffold_edit", params["edit"], params["number"]))
         parent = grammar.steps_of(bench.scaffold)
+        if not parent:
+            raise JobFailed("no_edit", f"a program of kind {bench.scaffold['kind']} has no steps")
         allowed = grammar.tools(parent) | {"feedback"}
         most = max(grammar.answers(parent), *grammar.EQUAL_ANSWERS.values())
         if params["edit"] == "mutate":
@@ -100,3 +102,85 @@ class ScaffoldEdit:
         if child == parent:
             raise JobFailed("no_edit", f"no {params['edit']} number {params['number']} of this program fits its bounds")
         return Built(model=bench.model, scaffold={"kind": "steps", "steps": child}, policy=bench.policy)
+
+
+CODE_EDIT = OperatorSpec(
+    name="code_edit",
+    summary="change a statement, condition or number of the champion's program in Python, or begin with one",
+    space={"partner": ("itself", *code.WRITTEN), "number": tuple(range(16))},
+    prior_points=1.0,
+    relative_cost=0.1,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeEdit:
+    """One edit of the champion's Python, to which a partner may lend a statement; the weights stay.
+
+    Under a champion that is no Python the partner itself is edited: the way in.
+    """
+
+    spec: OperatorSpec = CODE_EDIT
+
+    def build(self, bench: Bench) -> Built:
+        """No job, and nothing is run: the version is the parent's weights under the edited program.
+
+        Raises:
+            JobFailed: ``no_edit``: no edit of it is a program.
+        """
+        name, number = bench.proposal.params["partner"], bench.proposal.params["number"]
+        rng = random.Random(derive_seed("code_edit", name, number))
+        own = bench.scaffold if bench.scaffold["kind"] == grammar.CODE else None
+        nearest = bench.scaffold["kind"] if bench.scaffold["kind"] in code.WRITTEN else "retry"
+        partner = {"kind": grammar.CODE, **code.WRITTEN[nearest if name == "itself" else name]}
+        child = code_edits.mutated(own or partner, rng, None if name == "itself" else partner)
+        if child == (own or partner):
+            raise JobFailed("no_edit", f"no edit number {number} of this program, with {name}, is a program")
+        grammar.check(child)
+        return Built(model=bench.model, scaffold=child, policy=bench.policy)
+
+
+def _program(value: object) -> None:
+    """Raise `ValueError` for anything but a program of steps or in Python."""
+    if not isinstance(value, dict) or value.get("kind") not in ("steps", grammar.CODE):
+        raise ValueError("scaffold: expected an object of kind steps or code")
+    grammar.check(value)
+
+
+_FORM = (
+    'a JSON object, {"kind": "steps", "steps": [...]} with at most 6 of: '
+    + "; ".join(
+        f"{name}({', '.join(f'{field} {values[0]}..{values[-1]}' for field, values in verb.fields.items())})"
+        for name, verb in grammar.VERBS.items()
+    )
+    + f' (each {{"do": name, fields}}); or {{"kind": "code", "answers": 1..{grammar.MOST_ANSWERS}, "tools": some of '
+    f'{sorted(grammar.TOOLS)}, "source": Python of at most {code.MOST_SOURCE} characters}} with '
+    f"{code.FUNCTION}(prompt, attempts), which returns "
+    '{"answer": text} or {"ask": prompt, "n": count, "temperature": "0", "0.3", "0.6" or "0.9"}'
+)
+
+SCAFFOLD_PATCH = OperatorSpec(
+    name="scaffold_patch",
+    summary="answer under a program that the proposer writes, such as the champion's with a line changed",
+    prior_points=1.0,
+    relative_cost=0.1,
+    written={"scaffold": Written(form=_FORM, check=_program)},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaffoldPatch:
+    """Swap the program for one that was written for this proposal; the weights stay."""
+
+    spec: OperatorSpec = SCAFFOLD_PATCH
+
+    def build(self, bench: Bench) -> Built:
+        """No job, and nothing is run: the version is the parent's weights under the program.
+
+        Raises:
+            JobFailed: ``no_edit``: it is the champion's own.
+        """
+        scaffold = bench.proposal.params["scaffold"]
+        if scaffold == bench.scaffold:
+            raise JobFailed("no_edit", "the champion has this program already")
+        return Built(model=bench.model, scaffold=dict(scaffold), policy=bench.policy)

@@ -6,7 +6,7 @@ Not here: how a change is carried out (`operators/`), who is asked in which turn
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol
@@ -14,10 +14,24 @@ from typing import Any, Protocol
 from evolvent.memory.effects import Case, Estimate, Foreseen, Prior
 from evolvent.memory.episodes import is_named
 from evolvent.memory.memory import Memory
-from evolvent.types import Diagnosis, canonical_json
+from evolvent.types import Diagnosis, canonical_json, content_hash
 
 PROBES = ("null", "planted_regression")  # the loop's tests of its own honesty: each must be refused
+_LONG = 400  # characters
 JUDGING_COST = 0.4  # of a full build: what a verdict costs whatever is judged (benchmarks/overhead.py prints it)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A parameter that no list can hold, such as a program: whoever proposes it writes it.
+
+    Attributes:
+        form: what it has to be, for one who never saw one.
+        check: raises `ValueError` for a value that it may not have.
+    """
+
+    form: str
+    check: Callable[[Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +47,7 @@ class OperatorSpec:
         usual: the usual value of a parameter, where it is not the first.
         scales: parameters whose values multiply a share of that cost -> the share; what no share names is fixed.
         remedy: regimes in which it is the first thing to try, before there is evidence (`rules.py`).
+        written: further parameters that are written freely; only a proposer that writes can choose such an operator.
         probe: belongs to the loop's tests of its own honesty; never chosen for gain, never screened out.
     """
 
@@ -44,6 +59,7 @@ class OperatorSpec:
     usual: Mapping[str, Any] = field(default_factory=dict)
     scales: Mapping[tuple[str, ...], float] = field(default_factory=dict)
     remedy: tuple[str, ...] = ()
+    written: Mapping[str, Written] = field(default_factory=dict)
     probe: bool = False
 
     def cost(self, params: Mapping[str, Any]) -> float:
@@ -140,7 +156,11 @@ class Situation:
 
     def allows(self, spec: OperatorSpec, params: Mapping[str, Any]) -> bool:
         """These parameters lie in the operator's space, change something, and are not barred."""
-        if params.keys() != spec.space.keys() or any(params[name] not in spec.space[name] for name in params):
+        if (
+            spec.written
+            or params.keys() != spec.space.keys()
+            or any(params[name] not in spec.space[name] for name in params)
+        ):
             return False
         if params.get("kind") is not None and params["kind"] == self.scaffold.get("kind"):
             return False
@@ -190,8 +210,9 @@ class Prices:
 
 
 def fingerprint(operator: str, params: Mapping[str, Any]) -> str:
-    """Names an idea, to bar it or to know it again."""
-    return f"{operator}|{canonical_json(dict(params))}"
+    """Names an idea, to bar it or to know it again; what is long, such as a program, by its hash."""
+    text = canonical_json(dict(params))
+    return f"{operator}|{text if len(text) <= _LONG else content_hash(dict(params))}"
 
 
 def failure_class(errors: Mapping[str, int]) -> str:

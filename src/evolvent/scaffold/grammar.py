@@ -8,8 +8,9 @@ attempts into another; the first attempt of the last pool is the answer::
 
 Programs written by hand have names, ``{"kind": "vote", "answers": 12}``; `steps_of` writes them out, and nothing else
 runs them. Every field has finitely many values, each step names the tool that it uses, and no step asks the model an
-unknown number of times: `answers` reads the bound off the text, and `check` holds it under `MOST_ANSWERS`. One kind has
-no steps: ``{"kind": "policy", ...}`` answers every prompt with the policy that it states, and asks no model.
+unknown number of times: `answers` reads the bound off the text, and `check` holds it under `MOST_ANSWERS`. Two kinds
+have no steps: ``{"kind": "policy", ...}`` answers every prompt with the policy that it states, and asks no model;
+``{"kind": "code", ...}`` is a Python function that only a sandbox runs (`code.py`), and states its bound.
 
 Not here: running (`programs.py`), changing (`edits.py`).
 """
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolvent import policy
+from evolvent.scaffold import code
 
 TEMPERATURE = 0.6
 TOOLS = ("feedback", "advance", "revise")  # methods of a task that run an answer; all see a prompt and an output only
@@ -81,6 +83,7 @@ WRITTEN: Mapping[str, Callable[[int], list[Step]]] = {
 }
 KINDS = tuple(WRITTEN)
 POLICY = "policy"
+CODE = "code"
 
 
 def _sample(n: int, temperature: str = "0.6") -> Step:
@@ -92,8 +95,8 @@ def _retry(by: str, times: int) -> Step:
 
 
 def steps_of(scaffold: Scaffold) -> list[Step]:
-    """The steps of a scaffold that `check` accepts; a policy has none."""
-    if scaffold["kind"] == POLICY:
+    """The steps of a scaffold that `check` accepts; a policy has none, nor has Python."""
+    if scaffold["kind"] in (POLICY, CODE):
         return []
     if scaffold["kind"] == "steps":
         return scaffold["steps"]
@@ -126,7 +129,7 @@ def check(scaffold: Scaffold) -> None:
     Raises:
         ValueError: unknown kind, key or step; no policy where one is stated; a value that its field does not have;
             `answers` of a written program outside 2..16; a program without an attempt to work on, with too many steps,
-            or that may ask too often.
+            or that may ask too often; Python that `code.parsed` refuses.
     """
     kind = scaffold.get("kind")
     if kind == "steps":
@@ -134,12 +137,31 @@ def check(scaffold: Scaffold) -> None:
         check_steps(scaffold["steps"])
     elif kind == POLICY:
         policy.check(stated(scaffold))
+    elif kind == CODE:
+        _only(scaffold, {"kind", "answers", "tools", "source"}, "scaffold")
+        check_code(scaffold)
     elif kind not in KINDS:
-        raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps', POLICY))}, got {kind!r}")
+        raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps', CODE, POLICY))}, got {kind!r}")
     else:
         _only(scaffold, {"kind"} if kind == "direct" else {"kind", "answers"}, "scaffold")
         if kind != "direct" and scaffold["answers"] not in _COUNTS[1:]:
             raise ValueError(f"scaffold.answers: expected 2 to {MOST_ANSWERS}, got {scaffold['answers']!r}")
+
+
+def check_code(scaffold: Scaffold) -> None:
+    """Raise on fields that are no program in Python.
+
+    Raises:
+        ValueError: see `check`.
+    """
+    bound, named, source = scaffold["answers"], scaffold["tools"], scaffold["source"]
+    if type(bound) is not int or bound not in _COUNTS:
+        raise ValueError(f"scaffold.answers: expected 1 to {MOST_ANSWERS}, got {bound!r}")
+    if not isinstance(named, list) or named != [tool for tool in sorted(TOOLS) if tool in named]:
+        raise ValueError(f"scaffold.tools: expected some of {', '.join(sorted(TOOLS))}, in that order, got {named!r}")
+    if not isinstance(source, str):
+        raise ValueError(f"scaffold.source: expected a text, got {type(source).__name__}")
+    code.parsed(source)
 
 
 def check_steps(steps: Any) -> None:

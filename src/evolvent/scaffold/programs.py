@@ -10,13 +10,13 @@ Not here: sampling (`models/`), verification (`tasks/`), what a program may say 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
 from evolvent.policy import text_of
-from evolvent.scaffold import grammar
+from evolvent.scaffold import code, grammar
 from evolvent.types import derive_seed
 
 
@@ -87,6 +87,15 @@ class Answered:
     steps: list[list[Step]]
 
 
+def nowhere(source: str, function: str, arguments: Sequence[Any]) -> Any:
+    """For those who run no Python.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("there is no sandbox here to run a program in")
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a program may use besides the model; each sees the prompt and an output, nothing else.
@@ -95,11 +104,13 @@ class Tools:
         feedback: a scratch run's complaint, or ``None``.
         advance: what of an output ran on a scratch copy, and the prompt of what is left.
         revise: an output after the prompt's own tests; ``None`` where there are none.
+        execute: runs a program that is Python, in a sandbox.
     """
 
     feedback: Feedback
     advance: Advance
     revise: Revise
+    execute: code.Execute = nowhere
 
     def passes(self, by: str, prompt: str, output: str) -> bool:
         """The tool finds nothing wrong: it runs, it leaves nothing to do, or all its tests hold."""
@@ -118,6 +129,20 @@ class Tools:
             return (left,) if kept else output
         tested = self.revise(prompt, output) if by == "revise" else None
         return (tested.whole,) if tested is not None and tested.whole else output
+
+    def words(self, names: Collection[str], prompt: str, output: str) -> dict[str, Any]:
+        """What each of these tools says of an output, as plain data."""
+        said: dict[str, Any] = {}
+        if "feedback" in names:
+            said["feedback"] = self.feedback(prompt, output)
+        if "advance" in names:
+            said["advance"] = list(self.advance(prompt, output))
+        if "revise" in names:
+            tested = self.revise(prompt, output)
+            said["revise"] = tested and {
+                "whole": tested.whole, "brief": tested.brief, "faults": list(tested.faults), "prompt": tested.prompt,
+            }  # fmt: skip
+        return said
 
 
 @dataclass(frozen=True)
@@ -153,8 +178,11 @@ def run(
     if scaffold["kind"] == grammar.POLICY:
         said = text_of(grammar.stated(scaffold))
         return Answered([said] * len(prompts), 0, [[] for _ in prompts])
-    tools = Tools(cache(tools.feedback), cache(tools.advance), cache(tools.revise))
+    tools = Tools(cache(tools.feedback), cache(tools.advance), cache(tools.revise), tools.execute)
     work = _Work(generate, tools, prompts, seed, explore)
+    if scaffold["kind"] == grammar.CODE:
+        ways = code.courses(scaffold, prompts, tools.execute, work.ask, tools.words, seed, explore)
+        return Answered([way.answer or "" for way in ways], work.tokens, [way.made for way in ways])
     for step in grammar.steps_of(scaffold):
         fields = {name: value for name, value in step.items() if name != "do"}
         getattr(work, step["do"])(**fields)

@@ -1,0 +1,220 @@
+"""Programs in Python: what they may say, that their bounds are kept, and that a sandbox is all they see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_tools import PROMPTS, Digits, advance, feedback, revise
+
+from evolvent.models.sampler import Sampled
+from evolvent.observe.rollout import execute
+from evolvent.scaffold import code
+from evolvent.scaffold.grammar import check
+from evolvent.scaffold.programs import Answered, Tools, run
+
+TOOLS = Tools(feedback, advance, revise, execute)
+
+
+def program(*lines: str, answers: int = 4, tools: Sequence[str] = ()) -> dict[str, Any]:
+    source = "def act(prompt, attempts):\n" + "".join(f"    {line}\n" for line in lines)
+    return {"kind": "code", "answers": answers, "tools": list(tools), "source": source}
+
+
+def answered(scaffold: dict[str, Any], prompts: Sequence[str] = PROMPTS[:3], model: Any = None) -> Answered:
+    check(scaffold)
+    return run(scaffold, model or Digits(), TOOLS, prompts, 7)
+
+
+# -- what it may say ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"answers": 0}, "answers"), ({"answers": 17}, "1 to 16"), ({"answers": True}, "answers"),
+        ({"tools": ["verify"]}, "tools"), ({"tools": ["revise", "advance"]}, "in that order"),
+        ({"tools": "feedback"}, "tools"), ({"source": 3}, "expected a text"), ({"shell": "sh"}, "shell"),
+        ({"source": "def act(prompt:"}, "no Python"), ({"source": "x = 1"}, "expected one function act"),
+        ({"source": "def act(prompt): pass"}, "expected one function act"),
+        ({"source": "def act(a, b): pass\ndef act(a, b): pass"}, "expected one function act"),
+        ({"source": "import os\ndef act(a, b): pass"}, "imports os"),
+        ({"source": "def act(a, b):\n    from random import random"}, "imports random"),
+        ({"source": "from . import x\ndef act(a, b): pass"}, r"imports \."),
+        ({"source": "def act(a, b): pass\n" + "#" * 4000}, "at most 4000"),
+        ({"source": "def act(a, b): return " + "(" * 900 + ")" * 900}, "no Python"),
+        ({"source": "\ud800"}, "no Python"), ({"source": "\0"}, "no Python"),
+    ],
+)  # fmt: skip
+def test_what_is_no_program_is_refused_before_it_runs(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        check({**program("return {'answer': prompt}"), **change})
+
+
+@pytest.mark.parametrize("name", code.WRITTEN)
+def test_programs_by_hand_are_programs(name: str) -> None:
+    check({"kind": "code", **code.WRITTEN[name]})
+
+
+WISHES: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.text(max_size=3) | st.just("0.6"),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["answer", "ask", "n", "temperature", "x"]), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+
+
+@given(said=WISHES, left=st.integers(0, 4))
+def test_whatever_comes_back_is_a_wish_within_bounds_or_refused(said: Any, left: int) -> None:
+    try:
+        wish = code.read(said, "7", left)
+    except ValueError:
+        return
+    if wish.answer is None:
+        assert wish.ask.strip()
+        assert type(wish.n) is int
+        assert 1 <= wish.n <= left
+        assert wish.temperature in code.TEMPERATURES
+    else:
+        assert said == {"answer": wish.answer}
+
+
+# -- what it does ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("stepwise", {"kind": "stepwise", "answers": 4}),
+        ("retry", {"kind": "retry", "answers": 8}),
+        ("consistent", {"kind": "consistent", "answers": 12}),
+    ],
+)
+def test_a_program_in_python_does_what_the_same_program_does_in_steps(name: str, steps: dict[str, Any]) -> None:
+    """With a model that says the same whatever the seed, so that only the programs could differ."""
+
+    def stubborn(prompts: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
+        outputs = [["123x"[int(prompt.partition("+")[0]) % 4]] * num_samples for prompt in prompts]
+        return Sampled(outputs, len(prompts), len(prompts) * num_samples)
+
+    coded, stepped = (answered(s, PROMPTS, stubborn) for s in ({"kind": "code", **code.WRITTEN[name]}, steps))
+    assert (coded.outputs, coded.tokens) == (stepped.outputs, stepped.tokens)
+    assert len(set(coded.outputs)) > 3
+
+
+def test_it_sees_attempts_and_the_word_of_its_tools_and_nothing_else() -> None:
+    told = answered(
+        program(
+            "if not attempts:",
+            "    return {'ask': prompt, 'n': 1, 'temperature': '0'}",
+            "import json",
+            "return {'answer': json.dumps([prompt, attempts, sorted(globals().keys() - {'__builtins__'})])}",
+            tools=["advance", "feedback", "revise"],
+        ),
+        ["7"],
+    )
+    text = told.outputs[0]
+    assert text.startswith('["7", [{"prompt": "7", "output": ')
+    assert all(f'"{tool}": ' in text for tool in ("advance", "feedback", "revise"))
+    assert '"act"' in text
+    assert "answer" not in text.split('"act"')[1]
+
+
+def test_the_same_program_twice_gives_the_same_and_learns_from_the_model_alone() -> None:
+    scaffold = {"kind": "code", **code.WRITTEN["consistent"]}
+    first, again = answered(scaffold, PROMPTS), answered(scaffold, PROMPTS)
+    assert first == again
+    assert all(pairs == [(prompt, text)] for prompt, text, pairs in zip(
+        PROMPTS, first.outputs, first.steps, strict=True))  # fmt: skip
+    made_up = answered(program("return {'answer': 'the program wrote this'}"))
+    assert made_up.outputs == ["the program wrote this"] * 3
+    assert made_up.steps == [[], [], []]
+    assert made_up.tokens == 0
+
+
+def test_a_tool_is_handed_no_prompt_that_the_program_made_up() -> None:
+    handed: list[str] = []
+
+    def notes(prompt: str, output: str) -> str | None:
+        handed.append(prompt)
+        return feedback(prompt, output)
+
+    asks = program(
+        "if attempts: return {'answer': attempts[0]['output']}",
+        "return {'ask': 'made up', 'n': 1, 'temperature': '0'}",
+        tools=["feedback"],
+    )
+    model = Digits()
+    run(asks, model, Tools(notes, advance, revise, execute), ["7"], 1)
+    assert model.calls[0][0] == ("made up",)
+    assert handed == ["7"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return {'ask': prompt, 'n': 5, 'temperature': '0.6'}", "return None", "return {'ask': prompt}", "1 / 0",
+        "return {'ask': ' ', 'n': 1, 'temperature': '0'}", "return {'ask': 'x' * 9999, 'n': 1, 'temperature': '0'}",
+        "return {'ask': prompt, 'n': True, 'temperature': '0.6'}", "return [0] * 10**7", "exit()",
+        "return {'ask': prompt, 'n': 2, 'temperature': '0'}", "return {'ask': prompt, 'n': 1, 'temperature': 'inf'}",
+        "return act(prompt, attempts)", "raise SystemExit", "return {'answer': prompt, 'tokens': -1}",
+    ],
+)  # fmt: skip
+def test_a_program_that_breaks_leaves_what_the_model_said_first(line: str) -> None:
+    told = answered(program("if attempts:", f"    {line}", "return {'ask': prompt, 'n': 1, 'temperature': '0'}"))
+    plain = answered({"kind": "direct"})
+    assert (told.outputs, told.tokens) == (plain.outputs, plain.tokens)
+    assert answered(program(line)).outputs == ["", "", ""]
+
+
+def test_its_bound_is_kept_whatever_it_asks() -> None:
+    model = Digits()
+    answered(program("return {'ask': prompt, 'n': 1, 'temperature': '0.9'}", answers=3), ["7", "8"], model)
+    assert sum(len(prompts) * n for prompts, n, _, _ in model.calls) == 6
+
+
+# -- what it reaches ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "__import__('os').environ['HOME']", "open('/etc/passwd').read()", "open('/proc/self/environ').read()",
+        "__import__('socket').socket().connect(('127.0.0.1', 1))", "__import__('os').fork()",
+        "__import__('subprocess').run(['id'])", "__import__('evolvent.tasks')", "__import__('torch')",
+    ],
+)  # fmt: skip
+def test_it_reaches_nothing(line: str) -> None:
+    assert answered(program(f"reached = str({line})", "return {'answer': 'reached ' + reached}")).outputs == [""] * 3
+
+
+def test_no_problem_knows_of_another_and_no_call_of_the_one_before() -> None:
+    counts = "seen = []\n" + program("seen.append(prompt)", "return {'answer': str(len(seen))}")["source"]
+    scaffold = {"kind": "code", "answers": 1, "tools": [], "source": counts}
+    assert answered(scaffold).outputs == ["1", "1", "1"]
+
+
+def test_one_that_hangs_is_given_up_after_a_few_problems() -> None:
+    began = time.monotonic()
+    told = answered(program("while True: pass"), PROMPTS)
+    assert told.outputs == [""] * len(PROMPTS)
+    calls: list[str] = []
+
+    def hangs(source: str, function: str, arguments: Sequence[Any]) -> Any:
+        calls.append(function)
+        raise TimeoutError("no end")
+
+    run(program("pass"), Digits(), Tools(feedback, advance, revise, hangs), PROMPTS, 1)
+    assert calls == ["act"] * 3
+    assert time.monotonic() - began < 60  # not a timing: three limits of seconds, where 24 would be minutes
+
+
+def test_without_a_sandbox_nothing_is_run() -> None:
+    told = run(program("return {'answer': 'x'}"), Digits(), Tools(feedback, advance, revise), ["7"], 1)
+    assert told.outputs == [""]
