@@ -25,6 +25,7 @@ from evolvent.judge.protocol import ANSWERS, MAX_REQUEST_BYTES, checked_evidence
 from evolvent.judge.server import JudgeServer
 from evolvent.judge.serving import serve
 from evolvent.sandbox import read_json, write_json
+from evolvent.scaffold import grammar
 from evolvent.types import canonical_json, sha256_hex
 
 SECRET = bytes(range(32))
@@ -205,6 +206,34 @@ def test_each_field_has_a_cap(world: World, field: str, value: Any) -> None:
     question = world.question(world.version(75, 70)).plain()
     with pytest.raises(UsageError, match=r"expected|too long"):
         checked_request({"op": "decide", "question": {**question, field: value}})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.text(alphabet=st.sampled_from("ab()#\"'\n\t \\é中\x00\x1b\u2028\ud800"), max_size=60),
+    long=st.integers(0, 4100),
+)
+def test_every_program_that_is_one_may_be_asked_about(world: World, body: str, long: int) -> None:
+    """Else a proposal could end a run: what the grammar lets pass must not be refused at the judge's door."""
+    source = f"def act(prompt, attempts):\n    return {{'answer': ''}}\n#{'-' * long}\n{body}"
+    scaffold = {"kind": "code", "answers": 16, "tools": ["advance", "feedback", "revise"], "source": source}
+    question = world.question(world.version(75, 70)).plain()
+    question["candidate"] = {**question["candidate"], "scaffold": scaffold}
+    try:
+        grammar.check(scaffold)
+    except ValueError:
+        return
+    assert checked_request({"op": "decide", "question": question})["question"] == question
+
+
+@pytest.mark.parametrize("source", ["#" * 4001, "\x1b[2J", 7, None, ["def"], {"a": "b" * 300}])
+def test_no_other_text_is_longer_than_its_cap(world: World, source: Any) -> None:
+    question = world.question(world.version(75, 70)).plain()
+    scaffold = {"kind": "code", "source": source}
+    with pytest.raises(UsageError, match="source"):
+        checked_request({"op": "decide", "question": {**question, "candidate": {"scaffold": scaffold}}})
+    with pytest.raises(UsageError, match="too long"):
+        checked_request({"op": "decide", "question": {**question, "target": {"scaffold": {"source": "a" * 300}}}})
 
 
 def test_the_asker_believes_known_fields_only() -> None:

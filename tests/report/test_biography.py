@@ -11,6 +11,7 @@ from rich.console import Console
 from evolvent.ledger import Ledger
 from evolvent.provenance.origin import version_story
 from evolvent.provenance.versions import find_version
+from evolvent.report import words
 from evolvent.report.biography import biography
 from evolvent.run import LEDGER, Run
 from run_on_disk import RunOnDisk
@@ -78,3 +79,14 @@ def test_the_seed_is_told_as_imported(told: tuple[Path, dict[str, str]]) -> None
     text = page(told[0], told[1]["seed"], 80)
     assert "none: imported" in text
     assert "Judged" not in text
+
+
+def test_a_program_is_told_in_words_and_python_line_by_line() -> None:
+    assert words.program({"kind": "direct"}) == "direct"
+    assert words.program({"answers": 8, "kind": "retry"}) == "retry, answers=8"
+    source = "def act(prompt, attempts):\n    # \x1b[2J\n\n    return {'answer': 'a   b'}\n"
+    told = words.program({"kind": "code", "answers": 3, "tools": ["advance", "revise"], "source": source})
+    assert told.split("\n") == [
+        "Python, at most 3 answers, tools: advance, revise", "def act(prompt, attempts):", "    # \ufffd[2J",
+        "    return {'answer': 'a b'}",
+    ]  # fmt: skip

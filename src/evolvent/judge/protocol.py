@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from evolvent.errors import SandboxError, UsageError
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
+from evolvent.scaffold import code
 from evolvent.types import canonical_json, sha256_hex
 
 __all__ = [
@@ -70,7 +71,8 @@ def checked_request(request: Json) -> Json:
     question = request["question"]
     if not isinstance(question, dict):
         raise UsageError(f"judge: expected a question, got {type(question).__name__}")
-    _bounded("question", cast("Json", question), _MAX_DEPTH)
+    short = {name: _short(value) if name in _VERSIONS else value for name, value in cast("Json", question).items()}
+    _bounded("question", short, _MAX_DEPTH)
     for name, value in cast("Json", question).items():
         _check_field(name, value)
     return request
@@ -169,6 +171,22 @@ def _is_protected(value: Any) -> bool:
         return all(isinstance(text, str) for text in texts) and type(entry.get("margin_points")) is int
 
     return isinstance(value, list) and all(well(entry) for entry in value)
+
+
+def _short(version: Any) -> Any:
+    """A version without the source of a program that is Python: the one long text of a question, checked by its own.
+
+    Raises:
+        UsageError: it is no text that a program may be.
+    """
+    scaffold: Any = version.get("scaffold") if isinstance(version, dict) else None
+    if not isinstance(scaffold, dict) or "source" not in scaffold:
+        return version
+    if not code.is_text(scaffold["source"]):
+        raise UsageError(
+            f"question: a program's source is a text of at most {code.MOST_SOURCE} printable characters and lines"
+        )
+    return {**version, "scaffold": {name: value for name, value in scaffold.items() if name != "source"}}
 
 
 def _bounded(where: str, value: Any, depth: int) -> None:

@@ -76,10 +76,9 @@ def _why(story: Json) -> list[tuple[str, Text]]:
 def _made(story: Json) -> list[tuple[str, Text]]:
     candidate = story["candidate"]
     size = f"{story['parameters']:,} parameters" if story.get("parameters") else ""
-    program = f"answers {words.pairs(candidate['scaffold'])}"
     weights = f"{words.short(candidate['model'])}"
     rows = [("weights", Text(", ".join(filter(None, (weights, size)))))]
-    rows.append(("program", Text(program.removeprefix("answers kind="))))
+    rows.append(("program", Text(words.program(candidate["scaffold"]))))
     if story.get("policy"):
         rows.append(("policy", Text(words.pairs(story["policy"]))))
     if story.get("data"):

@@ -125,6 +125,17 @@ def pairs(table: Mapping[str, Any], limit: int = 160) -> str:
     return clean(", ".join(f"{key}={_plain(value)}" for key, value in table.items()), limit)
 
 
+def program(scaffold: Mapping[str, Any]) -> str:
+    """A scaffold in words; one in Python with its lines."""
+    if not isinstance(source := scaffold.get("source"), str):
+        rest = {key: value for key, value in scaffold.items() if key != "kind"}
+        return ", ".join(filter(None, (clean(scaffold.get("kind", ""), 40), pairs(rest))))
+    tools = ", ".join(clean(tool, 20) for tool in scaffold.get("tools", ())) or "none"
+    lines = [(len(line) - len(line.lstrip(" ")), clean(line, 200)) for line in source.split("\n") if line.strip()]
+    shown = [f"{' ' * min(indent, 40)}{text}" for indent, text in lines]
+    return "\n".join([f"Python, at most {clean(scaffold.get('answers', ''), 4)} answers, tools: {tools}", *shown])
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}={_plain(item)}" for key, item in value.items()) + "}"

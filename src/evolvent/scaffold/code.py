@@ -21,6 +21,7 @@ Not here: the sandbox (`sandbox/`, handed in by `observe/rollout.py`), changing 
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,18 @@ from typing import Any
 
 from evolvent.types import derive_seed
 
-__all__ = ["FUNCTION", "MODULES", "MOST_SOURCE", "TEMPERATURES", "WRITTEN", "Course", "Execute", "parsed", "read"]
+__all__ = [
+    "FUNCTION",
+    "MODULES",
+    "MOST_SOURCE",
+    "TEMPERATURES",
+    "WRITTEN",
+    "Course",
+    "Execute",
+    "is_text",
+    "parsed",
+    "read",
+]
 
 FUNCTION = "act"
 MOST_SOURCE = 4000  # characters: it travels in the genome, in the ledger and in memory
@@ -82,14 +94,21 @@ WRITTEN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def is_text(source: object) -> bool:
+    """Whether a program may be that text: not too long, and of printable characters, lines and tabs."""
+    return isinstance(source, str) and len(source) <= MOST_SOURCE and re.sub("[\\n\\t]", "", source).isprintable()
+
+
 def parsed(source: str) -> ast.Module:
     """The syntax tree of a program.
 
     Raises:
         ValueError: too long, no Python, no ``act(prompt, attempts)``, or an import that is not one of `MODULES`.
     """
-    if len(source) > MOST_SOURCE:
-        raise ValueError(f"scaffold.source: expected at most {MOST_SOURCE} characters, got {len(source)}")
+    if not is_text(source):
+        raise ValueError(
+            f"scaffold.source: expected at most {MOST_SOURCE} printable characters and lines, got {len(source)}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a stranger's escapes
