@@ -486,3 +486,28 @@ def test_a_run_goes_on_without_its_model(tmp_path: Path, toy_seed: Path) -> None
     plans = [event.payload["proposals"] for event in events if event.kind == "planned"]
     assert [[row["operator"] for row in rows] for rows in plans] == [["policy", "null"], ["planted_regression"]]
     assert (plans[0][0]["predicted_gain"], plans[0][0]["predicted_deviation"]) == ("6", "5")
+
+
+@pytest.mark.parametrize("jump", [0, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_program_that_it_wrote_is_promoted_by_the_gate_or_waits_for_a_person(
+    tmp_path: Path, toy_seed: Path, jump: int
+) -> None:
+    """A run with its real judge and sandbox. The program answers by itself: that is a jump, if the plan names one."""
+    source = "def act(prompt, attempts):\n    return {'answer': prompt[-2::-1]}\n"
+    answer = [proposal("scaffold_patch", {"scaffold": {**PYTHON, "source": source}}, 50, 20)]
+    with stranger(says(completion(json.dumps(answer)))) as server:
+        asked = {"proposers": ["language_model"], "endpoint": {"url": server.url, "model": NAME, "seconds": 5}}
+        chosen = {**toy_world.settings(toy_seed)["plan"], "operators": ["scaffold_patch"], "jump_points": jump}
+        still = {"probes": {"every_turns": 0}, "proposals_per_turn": 1, "plan": chosen}
+        run = toy_world.new_run(tmp_path / "run", toy_seed, **asked, **still)
+        with run.working(secret_hex=toy_world.SECRET) as loop:
+            loop.turn()
+            state = loop.state
+            serves = state.versions[state.champion]["candidate"]["scaffold"]
+    events = toy_world.events(run.folder)
+    verdicts = [event.payload["verdict"] for event in events if event.kind == "verdict"]
+    assert [(v["decision"], v["reason"]) for v in verdicts] == [("accept", "superior")]
+    assert "+" in verdicts[0]["isolation"], "the code sandbox's tier stands beside the worker's"
+    kinds_ = {event.kind for event in events}
+    assert ("held" in kinds_, "promoted" in kinds_) == (bool(jump), not jump)
+    assert serves == ({"kind": "direct"} if jump else {**PYTHON, "source": source})
