@@ -37,6 +37,7 @@ LEVELS = {
             "environment",
             "witness",
             "endpoint",
+            "syntax",
         ],
         1,
     ),

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evolvent import syntax
 from evolvent.types import derive_seed
 
 __all__ = [
@@ -110,9 +110,7 @@ def parsed(source: str) -> ast.Module:
             f"scaffold.source: expected at most {MOST_SOURCE} printable characters and lines, got {len(source)}"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a stranger's escapes
-            tree = ast.parse(source)
+        tree = syntax.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         raise ValueError(f"scaffold.source: no Python: {exc}") from None
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION]

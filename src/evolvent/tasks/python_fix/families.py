@@ -24,6 +24,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from evolvent import syntax
 from evolvent.tasks.python_fix import fragments
 from evolvent.tasks.python_fix.fragments import Piece
 
@@ -126,7 +127,7 @@ def draw(family: Family, rng: random.Random, *, plain: bool = False) -> Function
     kinds = [kind for kind in dict.fromkeys(re.findall(r"@(\w+)", used)) if kind not in chosen]
     pieces = {kind: fragments.piece(kind, rng) for kind in kinds}
     head = f"def {names['f']}({', '.join(names[role] for role in own)}):\n"
-    source = ast.unparse(ast.parse(_named(_fill(head + sketch, pieces), names)))
+    source = ast.unparse(syntax.parse(_named(_fill(head + sketch, pieces), names)))
     sentence = re.sub(r"@(\w+)", lambda match: pieces[match[1]].words, sentence)
     return Function(
         family=family.name,

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent import syntax
+
 KINDS = (
     "operator", "comparison", "logic", "off_by_one", "constant", "variable", "arguments", "branches", "else", "return",
     "negation", "initial", "index", "removed", "method", "early_return",
@@ -53,7 +55,7 @@ class Mutation:
 
 def mutations(source: str) -> list[Mutation]:
     """All mutations of a source, in a fixed order."""
-    tree = ast.parse(source)
+    tree = syntax.parse(source)
     variables = _variables(tree)
     return [
         Mutation(kind, tree, number, change)
@@ -71,7 +73,7 @@ def _apply(tree: ast.Module, number: int, change: Callable[[Any], ast.AST | None
         _Swap(node, new).visit(made)
     try:
         text = ast.unparse(ast.fix_missing_locations(made))
-        ast.parse(text)
+        syntax.parse(text)
     except (SyntaxError, ValueError, AttributeError):
         return None
     return text

@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent import syntax
 from evolvent.sandbox import plain
 
 CODE, FIX, WRITE, FAILED = "# code", "# fix", "# write", "# failed: "
@@ -120,7 +121,7 @@ def _start(lines: Sequence[str]) -> int:
 def read_assert(line: str) -> Example | None:
     """An assert of the form ``assert f(literals) == literal``; ``None`` for any other text."""
     try:
-        (statement,) = ast.parse(line.strip()).body
+        (statement,) = syntax.parse(line.strip()).body
         if not isinstance(statement, ast.Assert) or statement.msg or not isinstance(statement.test, ast.Compare):
             return None
         call, operators, values = statement.test.left, statement.test.ops, statement.test.comparators

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import random
 
+from evolvent import syntax
+
 _FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE, ast.Eq: ast.Eq, ast.NotEq: ast.NotEq,
 }  # fmt: skip
@@ -21,7 +23,7 @@ _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 def restyle(source: str, rng: random.Random) -> str:
     """The same function in another form."""
-    tree = ast.parse(source)
+    tree = syntax.parse(source)
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
     _Style(rng).visit(function)
@@ -93,7 +95,7 @@ def _name_the_length(function: ast.FunctionDef, names: set[str], rng: random.Ran
         if name is not None:
             names.add(name)
             _Replace(parameter.arg, name).visit(function)
-            value = ast.parse(f"{name} = len({parameter.arg})").body[0]
+            value = syntax.parse(f"{name} = len({parameter.arg})").body[0]
             function.body.insert(0, value)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent import syntax
 from evolvent.sandbox import plain
 
 STEPS = 2_000
@@ -58,7 +59,7 @@ class Trusted:
     """
 
     def __init__(self, source: str, name: str) -> None:
-        tree = _Counting().visit(ast.parse(source))
+        tree = _Counting().visit(syntax.parse(source))
         self._code = compile(ast.fix_missing_locations(tree), "<ours>", "exec")
         self._name = name
 
@@ -123,7 +124,7 @@ class _Counting(ast.NodeTransformer):
 
 
 def _tick() -> ast.stmt:
-    return ast.parse("_tick(locals())").body[0]
+    return syntax.parse("_tick(locals())").body[0]
 
 
 def copied(value: Any) -> Any:
