@@ -60,10 +60,8 @@ def refusal(verdict: Mapping[str, Any], current: bool) -> str:
 def _check_params(spec: OperatorSpec, params: dict[str, Any]) -> None:
     for name, value in params.items():
         if name in spec.written:
-            try:
-                spec.written[name].check(value)
-            except ValueError as exc:
-                raise JobFailed(OUT_OF_PLAN, f"{spec.name}: {name}: {exc}") from None
+            if why := spec.written[name].refusal(value):
+                raise JobFailed(OUT_OF_PLAN, f"{spec.name}: {name}: {why}")
             continue
         allowed = [canonical_json(choice) for choice in spec.space.get(name, ())]
         if canonical_json(value) not in allowed:

@@ -311,6 +311,14 @@ def test_what_is_no_program_is_refused_and_said(scaffold: Any) -> None:
     assert "scaffold_patch: " in found.refused[0].reason
 
 
+@pytest.mark.parametrize("depth", [10, 100, 300, 600, 900, 990, 5000])
+def test_a_program_nested_too_deeply_is_refused_and_ends_nothing(depth: int) -> None:
+    steps = '{"kind": "steps", "steps": [{"do": "sample", "n": ' + "[" * depth + "]" * depth + ', "temperature": "0"}]}'
+    found = read_answer(patch(None).replace("null", steps), [*SPECS, PATCH], situation(), 2)
+    assert not found.ideas
+    assert found.refused
+
+
 def test_who_is_to_patch_sees_the_whole_program_and_nobody_else_does() -> None:
     long = {**PYTHON, "source": PYTHON["source"] + "# the end of it" * 150}
     rows = {}

@@ -164,6 +164,8 @@ def test_a_tool_is_handed_no_prompt_that_the_program_made_up() -> None:
         "return {'ask': prompt, 'n': True, 'temperature': '0.6'}", "return [0] * 10**7", "exit()",
         "return {'ask': prompt, 'n': 2, 'temperature': '0'}", "return {'ask': prompt, 'n': 1, 'temperature': 'inf'}",
         "return act(prompt, attempts)", "raise SystemExit", "return {'answer': prompt, 'tokens': -1}",
+        "return {'answer': chr(0xd800)}", "return {'answer': chr(0)}", "return {'answer': 'x' * 20000}",
+        "return {'ask': chr(0xd800), 'n': 1, 'temperature': '0'}",
     ],
 )  # fmt: skip
 def test_a_program_that_breaks_leaves_what_the_model_said_first(line: str) -> None:

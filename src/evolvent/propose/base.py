@@ -33,6 +33,14 @@ class Written:
     form: str
     check: Callable[[Any], None]
 
+    def refusal(self, value: Any) -> str:
+        """Why a stranger's value is none, or ``""``. Never raises: what a check cannot even look at is none either."""
+        try:
+            self.check(value)
+        except Exception as exc:  # an edge: deep nesting ends the look itself
+            return str(exc) if isinstance(exc, ValueError) else type(exc).__name__
+        return ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorSpec:

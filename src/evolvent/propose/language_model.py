@@ -313,10 +313,8 @@ def _in_space(params: Mapping[str, Any], spec: OperatorSpec) -> dict[str, Any]:
         raise _No("out_of_space", f"{spec.name}: expected the params {sorted((*spec.space, *spec.written))}")
     chosen = {}
     for name, written in spec.written.items():
-        try:
-            written.check(params[name])
-        except ValueError as exc:
-            raise _No("out_of_space", f"{spec.name}: {exc}") from None
+        if why := written.refusal(params[name]):
+            raise _No("out_of_space", f"{spec.name}: {why}")
         chosen[name] = params[name]
     for name, values in spec.space.items():
         same = [value for value in values if type(value) is type(params[name]) and value == params[name]]

@@ -45,6 +45,7 @@ __all__ = [
 FUNCTION = "act"
 MOST_SOURCE = 4000  # characters: it travels in the genome, in the ledger and in memory
 MOST_ASKED = 4  # a prompt of its own may be so many times as long as the first one, and a thousand characters more
+MOST_SAID = 16_000  # characters of an answer
 TEMPERATURES = ("0", "0.3", "0.6", "0.9")
 # What a program may import: nothing whose answer depends on when or where it is asked, so that rollouts repeat.
 MODULES = frozenset(
@@ -94,9 +95,9 @@ WRITTEN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def is_text(source: object) -> bool:
-    """Whether a program may be that text: not too long, and of printable characters, lines and tabs."""
-    return isinstance(source, str) and len(source) <= MOST_SOURCE and re.sub("[\\n\\t]", "", source).isprintable()
+def is_text(text: object, most: int = MOST_SOURCE) -> bool:
+    """Whether it is a text of at most so many characters: printable ones, lines and tabs."""
+    return isinstance(text, str) and len(text) <= most and re.sub("[\\n\\t]", "", text).isprintable()
 
 
 def parsed(source: str) -> ast.Module:
@@ -152,12 +153,12 @@ def read(said: Any, first: str, left: int) -> Wish:
     Raises:
         ValueError: it is no wish, or one that is not granted.
     """
-    if type(said) is dict and said.keys() == {"answer"} and type(said["answer"]) is str:
+    if type(said) is dict and said.keys() == {"answer"} and is_text(said["answer"], MOST_SAID):
         return Wish(answer=said["answer"])
     if type(said) is not dict or said.keys() != {"ask", "n", "temperature"}:
-        raise ValueError("expected {'answer'} or {'ask', 'n', 'temperature'}")
+        raise ValueError("expected {'answer'}, a text, or {'ask', 'n', 'temperature'}")
     ask, n, temperature = said["ask"], said["n"], said["temperature"]
-    if type(ask) is not str or not ask.strip() or len(ask) > MOST_ASKED * len(first) + 1000:
+    if not is_text(ask, MOST_ASKED * len(first) + 1000) or not ask.strip():
         raise ValueError("ask: expected a text, not empty, and not much longer than the prompt")
     if type(n) is not int or not 1 <= n <= left:
         raise ValueError(f"n: expected 1 to {left} answers")
