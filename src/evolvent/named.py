@@ -9,7 +9,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,11 @@ from evolvent.scaffold import grammar
 from evolvent.tasks.base import Task
 from evolvent.types import derive_seed
 
-__all__ = ["check_goal", "check_scaffold", "check_skills", "find_tasks_in", "load_operators", "read_memory"]
+__all__ = [
+    "check_goal", "check_scaffold", "check_skills", "check_writers", "find_tasks_in", "load_operators", "read_memory",
+]  # fmt: skip
+
+_DRAWING = {"bandit", "bayes", "crossover", "population", "random", "rules"}  # proposers that choose and do not write
 
 
 def find_tasks_in(folder: Path) -> None:
@@ -71,6 +75,17 @@ def read_memory(path: Path) -> Memory:
         return Memory.from_plain(json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, UnicodeDecodeError, ValueError) as exc:
         raise UsageError(f"{path}: cannot be read as a memory: {exc}") from None
+
+
+def check_writers(operators: Mapping[str, Operator], proposers: Sequence[str]) -> None:
+    """Raise `UsageError` for a plan of which nobody who proposes could choose anything: it would wait for ever."""
+    open_ = [name for name, operator in operators.items() if not operator.spec.probe]
+    to_write = [name for name in open_ if operators[name].spec.written]
+    if to_write == open_ and not set(proposers) - _DRAWING:
+        raise UsageError(
+            f"{CONFIG_NAME}: plan.operators: {', '.join(to_write)} has to be written, and {', '.join(proposers)} only "
+            "chooses; add language_model to proposers, or another operator"
+        )
 
 
 def check_scaffold(scaffold: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolvent import champions, people, plan, steering, tasks
+from evolvent import champions, named, people, plan, steering, tasks
 from evolvent.dev import DevSet
 from evolvent.errors import BudgetSpent, GateRefused, PersonAwaited, UsageError
 from evolvent.inputs import check_inputs, gold_bytes, seed_files
@@ -27,7 +27,6 @@ from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
-from evolvent.named import check_goal, check_scaffold, check_skills, find_tasks_in, load_operators, read_memory
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.proposers import load_proposers
 from evolvent.provenance.keeper import Keeper
@@ -63,7 +62,7 @@ class Run:
         folder = Path(folder)
         settings = plan.load(folder / CONFIG_NAME)
         if ":" in settings.task:
-            find_tasks_in(folder.resolve() / TASKS)
+            named.find_tasks_in(folder.resolve() / TASKS)
         return cls(folder, settings)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -193,12 +192,13 @@ class Run:
         """The loop with everything that it needs, under the controller's token; all of it ends with the block."""
         settings = self.settings
         task = tasks.load(settings.task)
-        check_skills(settings, task.skills)
-        check_scaffold(settings.scaffold)
+        named.check_skills(settings, task.skills)
+        named.check_scaffold(settings.scaffold)
         watched = tuple(skill for skill in task.skills if skill in settings.plan.protected)
-        operators = load_operators(settings.plan.operators, settings.priors)
+        operators = named.load_operators(settings.plan.operators, settings.priors)
+        named.check_writers(operators, settings.proposers)
         if not (self.folder / LEDGER).is_file():
-            check_goal(settings, task)
+            named.check_goal(settings, task)
             check_inputs(settings, self.folder)  # before anything is written that would hold on to a mistake
         ledger = self.ledger(create=True)
         judge = self.judge(secret_hex=secret_hex, on_progress=lambda fields: on_stage("judging", fields))
@@ -360,7 +360,7 @@ class Run:
         if memory is not None and loop.ledger.get("memory") is None:
             if loop.state.turn or loop.state.slots:
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
-            known = read_memory(memory)
+            known = named.read_memory(memory)
             loop.once("memory.imported", "memory", lambda: {"memory": known.plain()})
         loop.once("seed.imported", "seed", lambda: self._import_seed(loop.gold))
 

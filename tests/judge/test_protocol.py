@@ -210,7 +210,7 @@ def test_each_field_has_a_cap(world: World, field: str, value: Any) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    body=st.text(alphabet=st.sampled_from("ab()#\"'\n\t \\é中\x00\x1b\u2028\ud800"), max_size=60),
+    body=st.text(alphabet=st.sampled_from("ab()#\"'\n\t \\é中\x00\x1b\u2028\ud800\ufb2c\u0301"), max_size=60),
     long=st.integers(0, 4100),
 )
 def test_every_program_that_is_one_may_be_asked_about(world: World, body: str, long: int) -> None:
@@ -224,6 +224,7 @@ def test_every_program_that_is_one_may_be_asked_about(world: World, body: str, l
     except ValueError:
         return
     assert checked_request({"op": "decide", "question": question})["question"] == question
+    assert json.loads(canonical_json(scaffold)) == scaffold, "the ledger keeps it as it is"
 
 
 @pytest.mark.parametrize("source", ["#" * 4001, "\x1b[2J", 7, None, ["def"], {"a": "b" * 300}])

@@ -12,9 +12,10 @@ import pytest
 
 import toy_world
 from evolvent import plan, policy, registry
-from evolvent.errors import JobFailed
+from evolvent.errors import JobFailed, UsageError
 from evolvent.jobs import Job, JobContext, JobResult
 from evolvent.models.files import from_files
+from evolvent.named import check_writers, load_operators
 from evolvent.operators.base import Bench, Built, Operator
 from evolvent.plan import Settings
 from evolvent.scaffold import code, grammar
@@ -187,6 +188,14 @@ def test_a_written_program_is_checked_and_no_policy_and_not_the_champions_own(be
     own = {"kind": "code", **code.WRITTEN["retry"]}
     with pytest.raises(JobFailed, match="this program already"):
         patch.build(bench("scaffold_patch", {"scaffold": own}, scaffold=own))
+
+
+def test_a_plan_in_which_nobody_can_write_what_has_to_be_written_is_refused_at_the_start() -> None:
+    names = ["scaffold_patch"]
+    with pytest.raises(UsageError, match="add language_model to proposers"):
+        check_writers(load_operators(names), ["bandit", "rules"])
+    check_writers(load_operators(names), ["bandit", "language_model"])
+    check_writers(load_operators([*names, "gold"]), ["bandit"])
 
 
 def test_a_directive_is_about_the_settings_of_the_run(bench: MakeBench) -> None:

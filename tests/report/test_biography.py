@@ -84,9 +84,11 @@ def test_the_seed_is_told_as_imported(told: tuple[Path, dict[str, str]]) -> None
 def test_a_program_is_told_in_words_and_python_line_by_line() -> None:
     assert words.program({"kind": "direct"}) == "direct"
     assert words.program({"answers": 8, "kind": "retry"}) == "retry, answers=8"
-    source = "def act(prompt, attempts):\n    # \x1b[2J\n\n    return {'answer': 'a   b'}\n"
+    source = "def act(prompt, attempts):\n\t# \x1b[2J\n\n    return {'answer': 'a   b'}" + " " * 300 + "# end\n"
     told = words.program({"kind": "code", "answers": 3, "tools": ["advance", "revise"], "source": source})
     assert told.split("\n") == [
-        "Python, at most 3 answers, tools: advance, revise", "def act(prompt, attempts):", "    # \ufffd[2J",
-        "    return {'answer': 'a b'}",
-    ]  # fmt: skip
+        "Python, at most 3 answers, tools: advance, revise",
+        "def act(prompt, attempts):",
+        "    # \ufffd[2J",
+        "    return {'answer': 'a   b'}" + " " * 300 + "# end",
+    ]

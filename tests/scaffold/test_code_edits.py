@@ -52,6 +52,13 @@ def test_nothing_of_a_program_runs_while_it_is_edited() -> None:
         mutated({"kind": "code", "answers": 1, "tools": [], "source": harmful}, random.Random(n))
 
 
+def test_a_program_too_deep_to_be_copied_is_edited_elsewhere_or_comes_back() -> None:
+    deep = "def act(prompt, attempts):\n    x = 1" + "+1" * 300 + "\n    return {'answer': str(x)}\n"
+    scaffold = {"kind": "code", "answers": 1, "tools": [], "source": deep}
+    for n in range(16):
+        check(mutated(scaffold, random.Random(n), written("retry") if n % 2 else None))
+
+
 def test_edited_programs_run_within_their_bound_or_break_without_harm() -> None:
     broken = 0
     for n in range(30):

@@ -12,7 +12,7 @@ from evolvent.models.codec import Codec
 from evolvent.models.sampler import Sampled, sample
 from evolvent.sandbox import plain
 from evolvent.sandbox.running import runner
-from evolvent.scaffold import programs
+from evolvent.scaffold import grammar, programs
 from evolvent.scaffold.programs import Answered, Tools
 from evolvent.tasks.base import Task
 
@@ -38,12 +38,16 @@ def rollout(
         seed: of all sampling.
         explore: temperature of what is otherwise greedy.
     """
+    stranger = scaffold["kind"] == grammar.CODE
+    most = 4 * max([0, *(_length(codec, prompt) for prompt in prompts)]) + 256 if stranger else 0
 
     def generate(some: Sequence[str], num_samples: int, temperature: float, seed: int) -> Sampled:
+        # Characters say little of tokens, and one prompt widens its whole batch: what is too long is not asked.
+        asked = ["" if _length(codec, prompt) > most else prompt for prompt in some] if stranger else some
         return sample(
             model,
             codec,
-            some,
+            asked,
             num_samples=num_samples,
             temperature=temperature,
             max_new_tokens=task.max_output_tokens,
@@ -58,13 +62,18 @@ def execute(source: str, function: str, arguments: Sequence[Any]) -> Any:
     """Run a function of a scaffold that is Python where it reaches nothing: this process's code sandbox.
 
     Raises:
-        TimeoutError: it did not end.
         ValueError: anything else became of it than a value.
         SandboxError: nothing can be said.
     """
     told = runner().call(source, function, [[plain.encode(argument) for argument in arguments]])
-    if told.status == "timeout":
-        raise TimeoutError(told.detail)
     if told.status != "ok" or told.results[0].error:
         raise ValueError(told.results[0].error if told.status == "ok" else f"{told.status}: {told.detail}")
     return plain.decode(told.results[0].value)
+
+
+def _length(codec: Codec, prompt: str) -> int:
+    """Tokens; 0 where it cannot be encoded."""
+    try:
+        return len(codec.encode(prompt).ids)
+    except ValueError:
+        return 0

@@ -126,13 +126,13 @@ def pairs(table: Mapping[str, Any], limit: int = 160) -> str:
 
 
 def program(scaffold: Mapping[str, Any]) -> str:
-    """A scaffold in words; one in Python with its lines."""
+    """A scaffold in words; one in Python with its lines, whole: a person may be asked about it."""
     if not isinstance(source := scaffold.get("source"), str):
         rest = {key: value for key, value in scaffold.items() if key != "kind"}
         return ", ".join(filter(None, (clean(scaffold.get("kind", ""), 40), pairs(rest))))
     tools = ", ".join(clean(tool, 20) for tool in scaffold.get("tools", ())) or "none"
-    lines = [(len(line) - len(line.lstrip(" ")), clean(line, 200)) for line in source.split("\n") if line.strip()]
-    shown = [f"{' ' * min(indent, 40)}{text}" for indent, text in lines]
+    lines = [line.expandtabs(4).rstrip() for line in source.split("\n") if line.strip()]
+    shown = ["".join("\ufffd" if unicodedata.category(char) in _CONTROL else char for char in line) for line in lines]
     return "\n".join([f"Python, at most {clean(scaffold.get('answers', ''), 4)} answers, tools: {tools}", *shown])
 
 

@@ -95,14 +95,9 @@ class Watch:
         self._abstract.listen()
         for ear in (self._stream, self._packet, self._abstract):
             ear.setblocking(False)
-        folders = {
-            Path("/"),
-            Path("/var/tmp"),
-            Path("/dev/shm"),
-            Path.home(),
-            Path.cwd(),
-            *([] if scratch else [Path("/tmp")]),
-        }
+        folders = {Path("/"), Path("/var/tmp"), Path("/dev/shm"), Path.home(), Path.cwd(), Path("/tmp")}
+        if scratch:  # an empty one of its own stands in that place
+            folders.discard(Path("/tmp"))
         self._folders = sorted(folder for folder in (*folders, *namespaces.standard_library()) if folder.is_dir())
         self.attempts = [
             *_works(scratch, opens), *self._network(), *self._reads(hidden), *self._writes(scratch), *_processes(),

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import ast
 import re
+import time
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,22 +32,15 @@ from evolvent import syntax
 from evolvent.types import derive_seed
 
 __all__ = [
-    "FUNCTION",
-    "MODULES",
-    "MOST_SOURCE",
-    "TEMPERATURES",
-    "WRITTEN",
-    "Course",
-    "Execute",
-    "is_text",
-    "parsed",
-    "read",
-]
+    "FUNCTION", "MODULES", "MOST_SAID", "MOST_SECONDS", "MOST_SOURCE", "TEMPERATURES", "WRITTEN", "Course", "Execute",
+    "Wish", "courses", "is_text", "parsed", "read",
+]  # fmt: skip
 
 FUNCTION = "act"
 MOST_SOURCE = 4000  # characters: it travels in the genome, in the ledger and in memory
 MOST_ASKED = 4  # a prompt of its own may be so many times as long as the first one, and a thousand characters more
-MOST_SAID = 16_000  # characters of an answer
+MOST_SAID = 32_000  # characters of an answer
+MOST_SECONDS = 3.0  # of a problem, on the wall, over all calls: each has its own limit in the sandbox besides
 TEMPERATURES = ("0", "0.3", "0.6", "0.9")
 # What a program may import: nothing whose answer depends on when or where it is asked, so that rollouts repeat.
 MODULES = frozenset(
@@ -54,7 +49,10 @@ MODULES = frozenset(
 )  # fmt: skip
 
 Execute = Callable[[str, str, Sequence[Any]], Any]
-"""Source, function and arguments to what it returned; raises `ValueError` for whatever else became of it."""
+"""Source, function and arguments to what it returned.
+
+Raises `ValueError` for whatever else became of it, and what the sandbox raises where nothing can be said.
+"""
 
 _RETRY = """\
 def act(prompt, attempts):
@@ -95,9 +93,19 @@ WRITTEN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def is_text(text: object, most: int = MOST_SOURCE) -> bool:
-    """Whether it is a text of at most so many characters: printable ones, lines and tabs."""
-    return isinstance(text, str) and len(text) <= most and re.sub("[\\n\\t]", "", text).isprintable()
+def is_text(source: object) -> bool:
+    """Whether a program may be that text: not too long, of printable characters, lines and tabs, and in normal form.
+
+    Else it would be another one after it was written down: the ledger keeps texts in Unicode's form NFC.
+    """
+    if not isinstance(source, str) or len(source) > MOST_SOURCE:
+        return False
+    return re.sub("[\n\t]", "", source).isprintable() and unicodedata.is_normalized("NFC", source)
+
+
+def _can_be_sent(text: object, most: int) -> bool:
+    """A text of at most so many characters that can be written as UTF-8, and that C code does not end early."""
+    return isinstance(text, str) and len(text) <= most and not re.search("[\ud800-\udfff\0]", text)
 
 
 def parsed(source: str) -> ast.Module:
@@ -107,12 +115,11 @@ def parsed(source: str) -> ast.Module:
         ValueError: too long, no Python, no ``act(prompt, attempts)``, or an import that is not one of `MODULES`.
     """
     if not is_text(source):
-        raise ValueError(
-            f"scaffold.source: expected at most {MOST_SOURCE} printable characters and lines, got {len(source)}"
-        )
+        what = f"at most {MOST_SOURCE} printable characters and lines in Unicode's form NFC"
+        raise ValueError(f"scaffold.source: expected {what}, got {len(source)}")
     try:
         tree = syntax.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError) as exc:
         raise ValueError(f"scaffold.source: no Python: {exc}") from None
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION]
     if len(found) != 1 or len(found[0].args.args) != 2:
@@ -153,12 +160,12 @@ def read(said: Any, first: str, left: int) -> Wish:
     Raises:
         ValueError: it is no wish, or one that is not granted.
     """
-    if type(said) is dict and said.keys() == {"answer"} and is_text(said["answer"], MOST_SAID):
+    if type(said) is dict and said.keys() == {"answer"} and _can_be_sent(said["answer"], MOST_SAID):
         return Wish(answer=said["answer"])
     if type(said) is not dict or said.keys() != {"ask", "n", "temperature"}:
         raise ValueError("expected {'answer'}, a text, or {'ask', 'n', 'temperature'}")
     ask, n, temperature = said["ask"], said["n"], said["temperature"]
-    if not is_text(ask, MOST_ASKED * len(first) + 1000) or not ask.strip():
+    if not _can_be_sent(ask, MOST_ASKED * len(first) + 1000) or not ask.strip():
         raise ValueError("ask: expected a text, not empty, and not much longer than the prompt")
     if type(n) is not int or not 1 <= n <= left:
         raise ValueError(f"n: expected 1 to {left} answers")
@@ -177,6 +184,7 @@ class Course:
         attempts: as the program is shown them.
         answer: in the end.
         stated: prompts that tools have stated.
+        seconds: that the program took here, on the wall.
         fault: why the program did not end by itself.
     """
 
@@ -185,12 +193,17 @@ class Course:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     answer: str | None = None
     stated: set[str] = field(default_factory=set)
+    seconds: float = 0.0
     fault: str = ""
 
     def next(self, source: str, execute: Execute) -> Wish | None:
         """What to ask, or ``None`` once there is an answer."""
+        began = time.monotonic()
         try:
             wish = read(execute(source, FUNCTION, [self.prompt, self.attempts]), self.prompt, self.left)
+            self.seconds += time.monotonic() - began
+            if self.seconds > MOST_SECONDS:
+                raise ValueError(f"took more than {MOST_SECONDS:g} s")
         except ValueError as exc:
             self.fail(str(exc))
             return None
@@ -213,8 +226,8 @@ class Course:
     @property
     def made(self) -> list[tuple[str, str]]:
         """The model's own pairs that the answer is: none where the program wrote it."""
-        own = [(a["prompt"], a["output"]) for a in self.attempts if a["output"] == self.answer]
-        return [pair for pair in own if pair[0] == self.prompt][:1]
+        same = [a for a in self.attempts if (a["prompt"], a["output"]) == (self.prompt, self.answer)]
+        return [(self.prompt, a["output"]) for a in same[:1]]
 
 
 def _stated(said: Mapping[str, Any]) -> list[str]:
@@ -242,12 +255,9 @@ def courses(
         seed: of all sampling.
         explore: temperature of what is otherwise greedy.
     """
-    patience = _Patience(execute)
     ways = [Course(prompt, scaffold["answers"]) for prompt in prompts]
     for number in range(scaffold["answers"] + 1):
-        wishes = [
-            (way, wish) for way in ways if way.answer is None and (wish := way.next(scaffold["source"], patience))
-        ]
+        wishes = [(way, wish) for way in ways if way.answer is None and (wish := way.next(scaffold["source"], execute))]
         for n, temperature in sorted({(wish.n, wish.temperature) for _, wish in wishes}):
             alike = [(way, wish) for way, wish in wishes if (wish.n, wish.temperature) == (n, temperature)]
             heat = float(temperature) or explore
@@ -255,20 +265,3 @@ def courses(
             for (way, wish), outputs in zip(alike, found, strict=True):
                 way.take(wish, outputs, lambda asked, text: words(scaffold["tools"], asked, text))
     return ways
-
-
-@dataclass
-class _Patience:
-    """A program that hangs would hang on each problem, seconds each: after a few it is not called any more."""
-
-    execute: Execute
-    left: int = 3
-
-    def __call__(self, source: str, function: str, arguments: Sequence[Any]) -> Any:
-        if not self.left:
-            raise ValueError("given up: it did not end on earlier problems")
-        try:
-            return self.execute(source, function, arguments)
-        except TimeoutError as exc:
-            self.left -= 1
-            raise ValueError(str(exc)) from None

@@ -25,23 +25,23 @@ Code = dict[str, Any]
 
 
 def mutated(scaffold: Mapping[str, Any], rng: random.Random, partner: Mapping[str, Any] | None = None) -> Code:
-    """A program that is one edit away; the same where none was found.
+    """A program that is one edit away, which `grammar.check` accepts; the same where none was found.
 
     Args:
         scaffold: of kind ``code``.
         rng: draws the edit.
         partner: may lend a statement, with the tools that it names.
     """
+    lent = parsed(partner["source"]) if partner else None
+    before = ast.dump(parsed(scaffold["source"]))
     for _ in range(TRIES):
-        tree = parsed(scaffold["source"])
-        lent = parsed(partner["source"]) if partner else None
-        edit = rng.choice(_EDITS)
-        if not edit(tree, lent or copy.deepcopy(tree), rng):
-            continue
+        tree, edit = parsed(scaffold["source"]), rng.choice(_EDITS)
         try:
+            if not edit(tree, lent or tree, rng):
+                continue
             source = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
-            changed = ast.dump(parsed(source)) != ast.dump(parsed(scaffold["source"]))
-        except (ValueError, RecursionError):
+            changed = ast.dump(parsed(source)) != before
+        except (ValueError, RecursionError):  # no program, or one so deep that it cannot be copied
             continue
         if changed:
             tools = sorted({*scaffold["tools"], *(partner["tools"] if partner and edit is _graft else ())})
