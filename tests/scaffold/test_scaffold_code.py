@@ -168,7 +168,7 @@ def test_a_tool_is_handed_no_prompt_that_the_program_made_up() -> None:
     [
         "return {'ask': prompt, 'n': 5, 'temperature': '0.6'}", "return None", "return {'ask': prompt}", "1 / 0",
         "return {'ask': ' ', 'n': 1, 'temperature': '0'}", "return {'ask': 'x' * 9999, 'n': 1, 'temperature': '0'}",
-        "return {'ask': prompt, 'n': True, 'temperature': '0.6'}", "return [0] * 10**7", "exit()",
+        "return {'ask': prompt, 'n': True, 'temperature': '0.6'}", "return [0] * 10**6", "exit()",
         "return {'ask': prompt, 'n': 2, 'temperature': '0'}", "return {'ask': prompt, 'n': 1, 'temperature': 'inf'}",
         "return act(prompt, attempts)", "raise SystemExit", "return {'answer': prompt, 'tokens': -1}",
         "return {'answer': chr(0xd800)}", "return {'answer': chr(0)}", "return {'answer': 'x' * 40000}",
