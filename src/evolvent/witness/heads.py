@@ -125,7 +125,7 @@ class HeadLog:
             StoreError: it cannot be read.
         """
         try:
-            return self.path.read_text("utf-8", "replace").splitlines() if self.path.exists() else []
+            return _lines(self.path.read_bytes()) if self.path.exists() else []
         except OSError as exc:
             raise StoreError(f"{self.path}: cannot be read: {exc.strerror}") from None
 
@@ -135,7 +135,7 @@ class HeadLog:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - _TAIL_BYTES))
-                tail = file.read().decode("utf-8", "replace").splitlines()
+                tail = _lines(file.read())
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -160,6 +160,12 @@ class HeadLog:
             sync_file(self.path)
             sync_folder(self.folder)
         self._lasting = True
+
+
+def _lines(data: bytes) -> list[str]:
+    """Split at line feeds alone: other signs that end a line are changes, and are to be seen as such."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def event_leaf(chain_hash: str) -> bytes:

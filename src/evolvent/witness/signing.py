@@ -66,7 +66,7 @@ class PublicKey:
     def from_text(cls, text: str) -> PublicKey | None:
         """From `text`; ``None`` when it is none."""
         try:
-            return cls(Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True)))
+            return cls(Ed25519PublicKey.from_public_bytes(_raw(text)))
         except (binascii.Error, ValueError):
             return None
 
@@ -87,10 +87,22 @@ class PublicKey:
     def holds(self, kind: str, body: bytes, signature: str) -> bool:
         """Whether `signature` (base64) is this key's over `body` of that kind."""
         try:
-            self.key.verify(base64.b64decode(signature, validate=True), _pre_authentication(kind, body))
+            self.key.verify(_raw(signature), _pre_authentication(kind, body))
         except (InvalidSignature, binascii.Error, ValueError):
             return False
         return True
+
+
+def _raw(text: str) -> bytes:
+    """The bytes behind base64 in its one spelling: unused bits of the last sign are 0, so that no change goes unseen.
+
+    Raises:
+        binascii.Error: it is something else.
+    """
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise binascii.Error("unused bits are set")
+    return raw
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ def opened(wrapped: Mapping[str, Any], kind: str, public: PublicKey, where: str)
         CheckFailed: it is no envelope, holds another kind, or none of its signatures is of that key.
     """
     try:
-        body = base64.b64decode(wrapped["payload"], validate=True)
+        body = _raw(wrapped["payload"])
         found, signatures = wrapped["payloadType"], [str(row["sig"]) for row in wrapped["signatures"]]
     except (KeyError, TypeError, ValueError) as exc:
         raise CheckFailed(f"{where}: is not a DSSE envelope ({type(exc).__name__})") from None
