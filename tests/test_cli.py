@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -268,6 +269,29 @@ def test_a_missing_model_is_named(evolvent: Any, tmp_path: Path, files: dict[str
     assert list(wrong) == ["model"]
     assert said in wrong["model"]
     assert {row["test"] for row in report["forecast"]} == {"gain", "kept:single", "kept:multi"}
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("return {'answer': prompt}", "it answers"),
+        ("return {'ask': prompt, 'n': 1, 'temperature': '0'}", "it asks"),
+        ("return attempts[0]", "with 0 attempts on '.*': IndexError"),
+        (
+            "return {'answer': 1 // len(attempts)} if attempts else {'ask': prompt, 'n': 1, 'temperature': '0'}",
+            "with 1",
+        ),
+    ],
+)
+def test_a_program_in_python_is_tried_before_a_run(evolvent: Any, tmp_path: Path, line: str, found: str) -> None:
+    source = f"def act(prompt, attempts):\n    {line}\n"
+    scaffold = {"kind": "code", "answers": 2, "tools": ["advance", "feedback"], "source": source}
+    settings = {**yaml.safe_load(settings_text()), "scaffold": scaffold, "model": str(tmp_path / "none")}
+    (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
+    report = json.loads(evolvent("check", "-C", tmp_path, "--json").out.splitlines()[0])
+    (row,) = (row for row in report["checks"] if row["check"] == "scaffold")
+    assert row["ok"] == found.startswith("it ")
+    assert re.search(found, row["found"])
 
 
 def test_broken_weights_are_refused_before_anything_loads_them(evolvent: Any, tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ from evolvent.tasks.base import Task
 from evolvent.types import derive_seed
 
 __all__ = [
-    "check_goal", "check_scaffold", "check_skills", "check_writers", "find_tasks_in", "load_operators", "read_memory",
+    "DRAWING", "check_goal", "check_scaffold", "check_skills", "check_writers", "find_tasks_in", "load_operators",
+    "read_memory",
 ]  # fmt: skip
 
-_DRAWING = {"bandit", "bayes", "crossover", "population", "random", "rules"}  # proposers that choose and do not write
+DRAWING = {"bandit", "bayes", "crossover", "population", "random", "rules"}  # proposers that choose and do not write
 
 
 def find_tasks_in(folder: Path) -> None:
@@ -81,7 +82,7 @@ def check_writers(operators: Mapping[str, Operator], proposers: Sequence[str]) -
     """Raise `UsageError` for a plan of which nobody who proposes could choose anything: it would wait for ever."""
     open_ = [name for name, operator in operators.items() if not operator.spec.probe]
     to_write = [name for name in open_ if operators[name].spec.written]
-    if to_write == open_ and not set(proposers) - _DRAWING:
+    if to_write == open_ and not set(proposers) - DRAWING:
         raise UsageError(
             f"{CONFIG_NAME}: plan.operators: {', '.join(to_write)} has to be written, and {', '.join(proposers)} only "
             "chooses; add language_model to proposers, or another operator"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from toy_judges import PROTECTED, World
 from toy_task import ToyTask
@@ -210,12 +210,15 @@ def test_each_field_has_a_cap(world: World, field: str, value: Any) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    body=st.text(alphabet=st.sampled_from("ab()#\"'\n\t \\é中\x00\x1b\u2028\ud800\ufb2c\u0301"), max_size=60),
+    comment=st.text(alphabet=st.sampled_from("ab()#\"'\n\t \\é中\x00\x1b\u2028\ud800\ufb2c\u0301"), max_size=60),
     long=st.integers(0, 4100),
 )
-def test_every_program_that_is_one_may_be_asked_about(world: World, body: str, long: int) -> None:
+@example(comment="a\tb\né中\\\"'", long=3900)
+@example(comment="", long=3936)  # the longest that there may be
+def test_every_program_that_is_one_may_be_asked_about(world: World, comment: str, long: int) -> None:
     """Else a proposal could end a run: what the grammar lets pass must not be refused at the judge's door."""
-    source = f"def act(prompt, attempts):\n    return {{'answer': ''}}\n#{'-' * long}\n{body}"
+    lines = "\n".join(f"#{line}" for line in ("-" * long, *comment.split("\n")))
+    source = f"def act(prompt, attempts):\n    return {{'answer': ''}}\n{lines}"
     scaffold = {"kind": "code", "answers": 16, "tools": ["advance", "feedback", "revise"], "source": source}
     question = world.question(world.version(75, 70)).plain()
     question["candidate"] = {**question["candidate"], "scaffold": scaffold}

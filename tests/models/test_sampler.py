@@ -73,6 +73,14 @@ def test_the_batch_does_not_matter(some: list[str], rows: int) -> None:
     assert [sample(MODEL, CODEC, [p], max_new_tokens=20).outputs[0] for p in some] == together.outputs
 
 
+def test_an_empty_prompt_gets_an_empty_answer_beside_others_and_alone() -> None:
+    alone = sample(MODEL, CODEC, PROMPTS[:2], max_new_tokens=20)
+    beside = sample(MODEL, CODEC, [PROMPTS[0], "", PROMPTS[1]], max_new_tokens=20)
+    assert beside.outputs == [alone.outputs[0], [""], alone.outputs[1]]
+    assert (beside.tokens_read, beside.tokens_written) == (alone.tokens_read, alone.tokens_written)
+    assert sample(MODEL, CODEC, [""], num_samples=2).outputs == [["", ""]]
+
+
 def test_the_same_seed_gives_the_same_samples() -> None:
     def draw(seed: int) -> list[list[str]]:
         return sample(MODEL, CODEC, PROMPTS, num_samples=3, temperature=1.0, max_new_tokens=12, seed=seed).outputs

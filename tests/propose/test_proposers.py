@@ -11,7 +11,7 @@ import pytest
 from places import SCAFFOLD, WORST, A, B, situation, tried
 
 import toy_world
-from evolvent import plan, registry
+from evolvent import named, plan, registry
 from evolvent.errors import UsageError
 from evolvent.propose.base import OperatorSpec, Prices, Proposer, Written, due_probes, failure_class, fingerprint
 from evolvent.proposers import load_proposers
@@ -26,6 +26,7 @@ each = pytest.mark.parametrize(("name", "memory"), list(product(OFFLINE, MEMORIE
 def test_all_are_found() -> None:
     assert NAMES == sorted([*OFFLINE, "language_model"])
     assert OFFLINE == ["bandit", "bayes", "crossover", "population", "random", "rules"]
+    assert {*OFFLINE} == named.DRAWING
 
 
 def made(name: str) -> Proposer:

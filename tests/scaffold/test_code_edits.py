@@ -48,15 +48,18 @@ def test_edits_repeat_by_their_generator_and_differ_from_each_other() -> None:
 
 def test_nothing_of_a_program_runs_while_it_is_edited() -> None:
     harmful = "raise SystemExit('run!')\ndef act(prompt, attempts):\n    n = 1\n    return {'answer': str(n)}\n"
-    for n in range(20):
-        mutated({"kind": "code", "answers": 1, "tools": [], "source": harmful}, random.Random(n))
+    scaffold = {"kind": "code", "answers": 1, "tools": [], "source": harmful}
+    made = [mutated(scaffold, random.Random(n))["source"] for n in range(20)]
+    assert all("raise SystemExit" in source and source != harmful for source in made)
 
 
 def test_a_program_too_deep_to_be_copied_is_edited_elsewhere_or_comes_back() -> None:
     deep = "def act(prompt, attempts):\n    x = 1" + "+1" * 300 + "\n    return {'answer': str(x)}\n"
     scaffold = {"kind": "code", "answers": 1, "tools": [], "source": deep}
-    for n in range(16):
-        check(mutated(scaffold, random.Random(n), written("retry") if n % 2 else None))
+    children = [mutated(scaffold, random.Random(n), written("retry") if n % 2 else None) for n in range(16)]
+    for child in children:
+        check(child)
+    assert any(child != scaffold for child in children)
 
 
 def test_edited_programs_run_within_their_bound_or_break_without_harm() -> None:

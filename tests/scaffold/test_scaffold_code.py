@@ -219,14 +219,27 @@ def test_a_problem_has_a_bound_on_its_time_over_all_calls(monkeypatch: pytest.Mo
     monkeypatch.setattr(code, "MOST_SECONDS", 0.05)
     calls: list[str] = []
 
-    def slow(source: str, function: str, arguments: Sequence[Any]) -> Any:
+    def slow(source: str, function: str, arguments: Sequence[Any]) -> tuple[Any, float]:
         calls.append(arguments[0])
-        time.sleep(0.03)
-        return {"ask": arguments[0], "n": 1, "temperature": "0"}
+        return {"ask": arguments[0], "n": 1, "temperature": "0"}, 0.03
 
     told = run(program("pass", answers=16), Digits(), Tools(feedback, advance, revise, slow), ["7", "8"], 1)
     assert sorted(calls) == ["7", "7", "8", "8"]
     assert told.outputs == answered({"kind": "direct"}, ["7", "8"]).outputs
+
+
+def test_waiting_for_the_sandbox_is_not_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of a match share one: a candidate that sleeps in there must not make the champion late."""
+    monkeypatch.setattr(code, "MOST_SECONDS", 0.01)
+
+    def waits(source: str, function: str, arguments: Sequence[Any]) -> tuple[Any, float]:
+        time.sleep(0.02)
+        return {"answer": arguments[0]}, 0.0
+
+    told = run(program("pass"), Digits(), Tools(feedback, advance, revise, waits), ["7", "8"], 1)
+    assert told.outputs == ["7", "8"]
+    _, seconds = execute("def act(a, b): __import__('time').sleep(0.2)", "act", ["7", []])
+    assert seconds >= 0.2
 
 
 @pytest.mark.parametrize("text", ["a\r\nb", "a\u00a0b", "x\x0cy", "é", "e\u0301"])

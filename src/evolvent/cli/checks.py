@@ -110,6 +110,8 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     report.add("goal", lambda: _goal(settings, task))
     report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators, settings.priors)))
     report.add("proposers", lambda: ", ".join(load_proposers(settings).proposers))
+    if settings.scaffold["kind"] == "code":
+        report.add("scaffold", lambda: _program(settings, task))
     report.add("model", lambda: _model(settings, task, folder))
     if settings.judge.url:
         report.add("judge", lambda: _reached(run))
@@ -283,6 +285,25 @@ def _goal(settings: Settings, task: Task) -> str:
 
     check_goal(settings, task)
     return goal_wanted(goal_of(settings).plain())
+
+
+def _program(settings: Settings, task: Task) -> str:
+    """Try a program in Python on a problem, at first and once the model has answered nothing."""
+    from evolvent.observe.rollout import execute
+    from evolvent.scaffold import code, programs
+
+    program: dict[str, Any] = settings.scaffold
+    prompt = task.generate(settings.plan.target, random.Random(0), 1)[0].prompt
+    said = programs.Tools(task.feedback, task.advance, task.revise).words(program["tools"], prompt, "")
+    found = code.Wish()
+    for attempts in ([], [{"prompt": prompt, "output": "", **said}]):
+        try:
+            found = code.read(
+                execute(program["source"], code.FUNCTION, [prompt, attempts])[0], prompt, program["answers"]
+            )
+        except ValueError as exc:
+            raise CheckFailed(f"{code.FUNCTION} with {len(attempts)} attempts on {prompt[:40]!r}: {exc}") from None
+    return f"a program in Python, tried twice in the sandbox: it {'answers' if found.answer is not None else 'asks'}"
 
 
 def _called(task: Task, method: str, *arguments: Any) -> Any:

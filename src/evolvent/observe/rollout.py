@@ -58,7 +58,7 @@ def rollout(
     return programs.run(scaffold, generate, tools, prompts, seed, explore)
 
 
-def execute(source: str, function: str, arguments: Sequence[Any]) -> Any:
+def execute(source: str, function: str, arguments: Sequence[Any]) -> tuple[Any, float]:
     """Run a function of a scaffold that is Python where it reaches nothing: this process's code sandbox.
 
     Raises:
@@ -68,7 +68,7 @@ def execute(source: str, function: str, arguments: Sequence[Any]) -> Any:
     told = runner().call(source, function, [[plain.encode(argument) for argument in arguments]])
     if told.status != "ok" or told.results[0].error:
         raise ValueError(told.results[0].error if told.status == "ok" else f"{told.status}: {told.detail}")
-    return plain.decode(told.results[0].value)
+    return plain.decode(told.results[0].value), told.seconds
 
 
 def _length(codec: Codec, prompt: str) -> int:

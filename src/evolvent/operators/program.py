@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from evolvent.errors import JobFailed
 from evolvent.operators.base import Bench, Built
@@ -133,11 +134,12 @@ class CodeEdit:
         own = bench.scaffold if bench.scaffold["kind"] == grammar.CODE else None
         nearest = bench.scaffold["kind"] if bench.scaffold["kind"] in code.WRITTEN else "retry"
         partner = {"kind": grammar.CODE, **code.WRITTEN[nearest if name == "itself" else name]}
+        parent = own or partner
         try:
-            child = code_edits.mutated(own or partner, rng, None if name == "itself" else partner)
+            child = code_edits.mutated(parent, rng, None if name == "itself" else partner)
         except RecursionError:  # the champion's own text is too deep even to be looked at
-            child = own or partner
-        if child == (own or partner):
+            child = parent
+        if child == parent:
             raise JobFailed("no_edit", f"no edit number {number} of this program, with {name}, is a program")
         return Built(model=bench.model, scaffold=child, policy=bench.policy)
 
@@ -149,16 +151,31 @@ def _program(value: object) -> None:
     grammar.check(value)
 
 
+def _field(name: str, values: tuple[Any, ...]) -> str:
+    """A field of a step with its values: a range of whole numbers, or the texts that it may be."""
+    return (
+        f"{name} {values[0]}..{values[-1]}" if type(values[0]) is int else f"{name} " + "|".join(map(_quoted, values))
+    )
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
 _FORM = (
-    'a JSON object, {"kind": "steps", "steps": [...]} with at most 6 of: '
+    f'a JSON object, {{"kind": "steps", "steps": [...]}} with at most {grammar.MOST_STEPS} of: '
     + "; ".join(
-        f"{name}({', '.join(f'{field} {values[0]}..{values[-1]}' for field, values in verb.fields.items())})"
+        f"{name}({', '.join(_field(field, values) for field, values in verb.fields.items())})"
         for name, verb in grammar.VERBS.items()
     )
-    + f' (each {{"do": name, fields}}); or {{"kind": "code", "answers": 1..{grammar.MOST_ANSWERS}, "tools": some of '
-    f'{sorted(grammar.TOOLS)}, "source": Python of at most {code.MOST_SOURCE} characters}} with '
-    f"{code.FUNCTION}(prompt, attempts), which returns "
-    '{"answer": text} or {"ask": prompt, "n": count, "temperature": "0", "0.3", "0.6" or "0.9"}'
+    + ' (each {"do": name, and all its fields}); or '
+    f'{{"kind": "code", "answers": 1..{grammar.MOST_ANSWERS}, "tools": some of '
+    f"{', '.join(map(_quoted, sorted(grammar.TOOLS)))} in that order, "
+    f'"source": Python of at most {code.MOST_SOURCE} characters}} with {code.FUNCTION}(prompt, attempts), called again '
+    'after each asking. Each attempt is {"prompt": what was asked, "output": what was said} and of each tool named '
+    '"feedback": complaint or None, "advance": [what ran, prompt of what is left or None], '
+    '"revise": {"whole", "brief", "faults", "prompt"} or None. It returns {"answer": text} or {"ask": prompt, "n": '
+    f'count, "temperature": {"|".join(map(_quoted, code.TEMPERATURES))}}}, n 1 if greedy, at most answers of all n'
 )
 
 SCAFFOLD_PATCH = OperatorSpec(

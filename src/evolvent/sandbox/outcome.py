@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import signal
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evolvent.errors import SandboxError
@@ -92,12 +93,14 @@ class Outcome:
         results: as many as calls on ``ok``; else what was finished, perhaps nothing.
         detail: for a person. Written by the task itself in part, so never to be believed.
         tier: of the sandbox.
+        seconds: on the wall that the task itself took, not what it waited for its turn; outcomes are equal without it.
     """
 
     status: str
     results: tuple[CallResult, ...]
     detail: str
     tier: str
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +147,12 @@ def run_task(nursery: Nursery, child: Child, task: Task, limits: Limits, tier: s
     except ValueError as exc:
         nursery.end(child)
         return Outcome(status="error", results=(), detail=_legible(f"source: {exc}"), tier=tier)
+    began = time.monotonic()
     reading = child.exchange(payload, limits.output_bytes, limits.wall_s)
+    seconds = time.monotonic() - began
     end = nursery.end(child, at_once=reading.verdict in _BY_US)
     status, detail, results = _tell(reading, end, limits, len(task.calls))
-    return Outcome(status=status, results=results, detail=_legible(detail), tier=tier)
+    return Outcome(status=status, results=results, detail=_legible(detail), tier=tier, seconds=seconds)
 
 
 _Told = tuple[str, str, tuple[CallResult, ...]]

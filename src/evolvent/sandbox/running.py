@@ -121,10 +121,13 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     except (RecursionError, TypeError) as exc:
         raise SandboxError(f"question: its calls cannot be sent on: {exc}") from exc
     results = [[result.value, result.error] for result in told.results]
-    return {"status": told.status, "results": results, "detail": told.detail, "tier": told.tier}
+    return {
+        "status": told.status, "results": results, "detail": told.detail, "tier": told.tier, "seconds": told.seconds,
+    }  # fmt: skip
 
 
 def outcome_of(told: dict[str, Any]) -> Outcome:
     """The outcome behind the JSON of `answer`."""
     results = tuple(CallResult(value=value, error=error) for value, error in told["results"])
-    return Outcome(status=told["status"], results=results, detail=told["detail"], tier=told["tier"])
+    rest = {name: told[name] for name in ("status", "detail", "tier", "seconds")}
+    return Outcome(results=results, **rest)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import ast
 import re
-import time
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +39,9 @@ FUNCTION = "act"
 MOST_SOURCE = 4000  # characters: it travels in the genome, in the ledger and in memory
 MOST_ASKED = 4  # a prompt of its own may be so many times as long as the first one, and a thousand characters more
 MOST_SAID = 32_000  # characters of an answer
-MOST_SECONDS = 3.0  # of a problem, on the wall, over all calls: each has its own limit in the sandbox besides
+# Of a problem, on the wall, over all calls. Waiting for the sandbox is not in it: a program that sleeps in there would
+# make another's problems late.
+MOST_SECONDS = 3.0
 TEMPERATURES = ("0", "0.3", "0.6", "0.9")
 # What a program may import: nothing whose answer depends on when or where it is asked, so that rollouts repeat.
 MODULES = frozenset(
@@ -48,8 +49,8 @@ MODULES = frozenset(
      "re", "statistics", "string", "textwrap", "typing"]
 )  # fmt: skip
 
-Execute = Callable[[str, str, Sequence[Any]], Any]
-"""Source, function and arguments to what it returned.
+Execute = Callable[[str, str, Sequence[Any]], tuple[Any, float]]
+"""Source, function and arguments to what it returned, and the seconds that it took once it ran.
 
 Raises `ValueError` for whatever else became of it, and what the sandbox raises where nothing can be said.
 """
@@ -184,8 +185,7 @@ class Course:
         attempts: as the program is shown them.
         answer: in the end.
         stated: prompts that tools have stated.
-        seconds: that the program took here, on the wall.
-        fault: why the program did not end by itself.
+        seconds: that the program ran.
     """
 
     prompt: str
@@ -194,25 +194,20 @@ class Course:
     answer: str | None = None
     stated: set[str] = field(default_factory=set)
     seconds: float = 0.0
-    fault: str = ""
 
     def next(self, source: str, execute: Execute) -> Wish | None:
         """What to ask, or ``None`` once there is an answer."""
-        began = time.monotonic()
         try:
-            wish = read(execute(source, FUNCTION, [self.prompt, self.attempts]), self.prompt, self.left)
-            self.seconds += time.monotonic() - began
+            said, seconds = execute(source, FUNCTION, [self.prompt, self.attempts])
+            self.seconds += seconds
             if self.seconds > MOST_SECONDS:
                 raise ValueError(f"took more than {MOST_SECONDS:g} s")
-        except ValueError as exc:
-            self.fail(str(exc))
+            wish = read(said, self.prompt, self.left)
+        except ValueError:  # the program has failed here: what the model said first stands
+            self.answer = self.attempts[0]["output"] if self.attempts else ""
             return None
         self.answer = wish.answer
         return wish if wish.answer is None else None
-
-    def fail(self, why: str) -> None:
-        """The program has failed here: what the model said first stands."""
-        self.fault, self.answer = why, self.attempts[0]["output"] if self.attempts else ""
 
     def take(self, wish: Wish, outputs: Sequence[str], words: Callable[[str, str], dict[str, Any]]) -> None:
         """What the model said to a wish, and what tools say of that."""

@@ -139,29 +139,13 @@ def check(scaffold: Scaffold) -> None:
         policy.check(stated(scaffold))
     elif kind == CODE:
         _only(scaffold, {"kind", "answers", "tools", "source"}, "scaffold")
-        check_code(scaffold)
+        _check_code(scaffold)
     elif kind not in KINDS:
         raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps', CODE, POLICY))}, got {kind!r}")
     else:
         _only(scaffold, {"kind"} if kind == "direct" else {"kind", "answers"}, "scaffold")
         if kind != "direct" and scaffold["answers"] not in _COUNTS[1:]:
             raise ValueError(f"scaffold.answers: expected 2 to {MOST_ANSWERS}, got {scaffold['answers']!r}")
-
-
-def check_code(scaffold: Scaffold) -> None:
-    """Raise on fields that are no program in Python.
-
-    Raises:
-        ValueError: see `check`.
-    """
-    bound, named, source = scaffold["answers"], scaffold["tools"], scaffold["source"]
-    if type(bound) is not int or bound not in _COUNTS:
-        raise ValueError(f"scaffold.answers: expected 1 to {MOST_ANSWERS}, got {bound!r}")
-    if not isinstance(named, list) or named != [tool for tool in sorted(TOOLS) if tool in named]:
-        raise ValueError(f"scaffold.tools: expected some of {', '.join(sorted(TOOLS))}, in that order, got {named!r}")
-    if not isinstance(source, str):
-        raise ValueError(f"scaffold.source: expected a text, got {type(source).__name__}")
-    code.parsed(source)
 
 
 def check_steps(steps: Any) -> None:
@@ -190,6 +174,17 @@ def check_steps(steps: Any) -> None:
             raise ValueError(f"{where}.n: greedy answers are all the same, expected 1, got {step['n']}")
     if answers(steps) > MOST_ANSWERS:
         raise ValueError(f"scaffold.steps: expected at most {MOST_ANSWERS} answers, got {answers(steps)}")
+
+
+def _check_code(scaffold: Scaffold) -> None:
+    bound, named, source = scaffold["answers"], scaffold["tools"], scaffold["source"]
+    if type(bound) is not int or bound not in _COUNTS:
+        raise ValueError(f"scaffold.answers: expected 1 to {MOST_ANSWERS}, got {bound!r}")
+    if not isinstance(named, list) or named != [tool for tool in sorted(TOOLS) if tool in named]:
+        raise ValueError(f"scaffold.tools: expected some of {', '.join(sorted(TOOLS))}, in that order, got {named!r}")
+    if not isinstance(source, str):
+        raise ValueError(f"scaffold.source: expected a text, got {type(source).__name__}")
+    code.parsed(source)
 
 
 def _only(found: Mapping[str, Any], keys: set[str], where: str) -> None:

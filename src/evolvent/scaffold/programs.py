@@ -87,7 +87,7 @@ class Answered:
     steps: list[list[Step]]
 
 
-def nowhere(source: str, function: str, arguments: Sequence[Any]) -> Any:
+def nowhere(source: str, function: str, arguments: Sequence[Any]) -> tuple[Any, float]:
     """For those who run no Python.
 
     Raises:
