@@ -28,7 +28,7 @@ from evolvent.curate.cycle import answers_of, cycle_check
 from evolvent.disk import write_atomic
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import from_files, to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.store import Store
 from evolvent.tasks.strings import ALPHABET, MARK, Strings
 from evolvent.tasks.strings.reference import reference  # seed training and the oracle arm, nowhere else
@@ -41,49 +41,49 @@ TASK = Strings()
 CODEC = CharCodec(ALPHABET + MARK)
 LENGTHS = range(1, 16)
 # What a round may keep: (problems, model) -> pairs. No filter but the oracle's knows an answer.
-Labels = Callable[[list[Problem], EvolventForCausalLM], list[Example]]
+Labels = Callable[[list[Problem], Decoder], list[Example]]
 
 
 def _draw(length: int, rng: random.Random, count: int) -> list[Problem]:
     return TASK.challenge({"length": str(length)}, rng, count)
 
 
-def _answers(problems: list[Problem], model: EvolventForCausalLM) -> list[str]:
+def _answers(problems: list[Problem], model: Decoder) -> list[str]:
     generate = answers_of(model, CODEC, TASK.max_output_tokens)
     return [texts[0] for texts in generate([p.prompt for p in problems], 1, 0.0, 0).outputs]
 
 
-def _unfiltered(problems: list[Problem], model: EvolventForCausalLM) -> list[Example]:
+def _unfiltered(problems: list[Problem], model: Decoder) -> list[Example]:
     return [Example(p.prompt, text) for p, text in zip(problems, _answers(problems, model), strict=True)]
 
 
-def _cycle(problems: list[Problem], model: EvolventForCausalLM) -> list[Example]:
+def _cycle(problems: list[Problem], model: Decoder) -> list[Example]:
     pairs = _unfiltered(problems, model)
     generate = answers_of(model, CODEC, TASK.max_output_tokens)
     checked = cycle_check(TASK, generate, [pair.prompt for pair in pairs], [pair.answer for pair in pairs])
     return [pair for pair, kept in zip(pairs, checked.kept, strict=True) if kept]
 
 
-def _random(problems: list[Problem], model: EvolventForCausalLM) -> list[Example]:
+def _random(problems: list[Problem], model: Decoder) -> list[Example]:
     pairs = _unfiltered(problems, model)
     return [Example(pair.prompt, other.answer) for pair, other in zip(pairs, [*pairs[1:], pairs[0]], strict=True)]
 
 
-def _oracle(problems: list[Problem], model: EvolventForCausalLM) -> list[Example]:
+def _oracle(problems: list[Problem], model: Decoder) -> list[Example]:
     return [Example(p.prompt, reference(p)) for p in problems]
 
 
 LABELS: dict[str, Labels] = {"cycle": _cycle, "unfiltered": _unfiltered, "random": _random, "oracle": _oracle}
 
 
-def plain_transformer(seed: int) -> EvolventForCausalLM:
+def plain_transformer(seed: int) -> Decoder:
     """No positions, plain keys, plain initialisation.
 
     Smeared keys and an initialisation that copies are made for finding names in a schema. Here they cost what the
     question is about, generalisation to one letter more (`docs/log.md`), so both are switched off.
     """
     torch.manual_seed(derive_seed("init", seed) % 2**31)
-    return EvolventForCausalLM(
+    return Decoder(
         EvolventConfig(
             vocab_size=CODEC.size,
             hidden_size=64,
@@ -96,7 +96,7 @@ def plain_transformer(seed: int) -> EvolventForCausalLM:
     )
 
 
-def _train(model: EvolventForCausalLM, sources: list[Source], settings: Mapping[str, Any], seed: int) -> int:
+def _train(model: Decoder, sources: list[Source], settings: Mapping[str, Any], seed: int) -> int:
     """Train in place; `settings` holds steps, tokens a step, and rates. Returns the tokens spent."""
     schedule = Schedule(
         steps=settings["steps"],
@@ -116,7 +116,7 @@ def gold(seed: int, each: int) -> list[Example]:
     return [Example(p.prompt, reference(p)) for p in problems]
 
 
-def base_model(unit: Unit, easy: list[Example]) -> EvolventForCausalLM:
+def base_model(unit: Unit, easy: list[Example]) -> Decoder:
     """The model that all arms of a seed start from; trained once and kept beside the units."""
     cache = unit.folder.parent
     store = Store(cache / "store")
@@ -131,9 +131,7 @@ def base_model(unit: Unit, easy: list[Example]) -> EvolventForCausalLM:
     return model
 
 
-def collect(
-    arm: str, model: EvolventForCausalLM, length: int, keep: int, limit: int, seed: int
-) -> tuple[list[Example], int]:
+def collect(arm: str, model: Decoder, length: int, keep: int, limit: int, seed: int) -> tuple[list[Example], int]:
     """Pairs of one length, and how many problems were drawn for them: until `keep` are kept, or the limit."""
     rng = random.Random(seed)
     kept: list[Example] = []
@@ -145,7 +143,7 @@ def collect(
     return kept[:keep], drawn
 
 
-def solved(model: EvolventForCausalLM, seed: int, count: int) -> dict[str, int]:
+def solved(model: Decoder, seed: int, count: int) -> dict[str, int]:
     """Fresh problems solved, by length; the same problems for all arms of a seed. For the report only."""
     counts = {}
     for length in LENGTHS:

@@ -19,7 +19,7 @@ import torch
 
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.run import Run
 from evolvent.tasks.strings import ALPHABET, MARK, Strings
 from evolvent.train.batches import Example, Source, batches
@@ -48,7 +48,7 @@ def make(folder: Path) -> None:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
     )
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     prompts = [problem.prompt for problem in Strings().generate("short", random.Random(0), 2000)]
     gold = [Example(prompt, prompt.removesuffix(MARK)[::-1]) for prompt in prompts]
     stream = batches([Source("gold", gold, 1.0)], codec, STEPS, TOKENS_PER_STEP, seed=0)

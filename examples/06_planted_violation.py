@@ -23,7 +23,7 @@ import torch
 
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.run import Run
 from evolvent.tasks.logic import Logic
 from evolvent.tasks.logic.prompts import ALPHABET, MARKS
@@ -77,7 +77,7 @@ def make(folder: Path, planted: bool) -> None:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
     )
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     stream = batches([Source("gold", gold, 1.0)], codec, STEPS, TOKENS_PER_STEP, seed=SEED)
     optimise(model, stream, Schedule(steps=STEPS, learning_rate=8e-3))
     for name, data in to_files(model, codec).items():

@@ -22,7 +22,7 @@ import torch
 from evolvent.models.codec import PythonCodec
 from evolvent.models.files import num_parameters, to_files
 from evolvent.models.sampler import sample
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.tasks.python_fix import PythonFix, generate, prompts
 from evolvent.tasks.python_fix.reference import reference
 from evolvent.train.batches import Example, Source, batches
@@ -83,7 +83,7 @@ def identifiers(source: str) -> set[str]:
     )
 
 
-def evaluate(model: EvolventForCausalLM, codec: PythonCodec, count: int) -> dict[str, float]:
+def evaluate(model: Decoder, codec: PythonCodec, count: int) -> dict[str, float]:
     """Share solved by skill on problems of its own stream; for the log only."""
     task = PythonFix()
     result = {}
@@ -98,7 +98,7 @@ def _solves(task: PythonFix, problem: Problem, output: str) -> bool:
     return output == reference(problem) or task.verify(problem, output, 1).correct
 
 
-def save(model: EvolventForCausalLM, codec: PythonCodec, folder: Path) -> None:
+def save(model: Decoder, codec: PythonCodec, folder: Path) -> None:
     """Write the model's files."""
     for name, data in to_files(model, codec).items():
         (folder / name).write_bytes(data)
@@ -123,7 +123,7 @@ def main() -> None:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256
     )
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     made = f"{num_parameters(model)} parameters, {len(examples)} examples, {codec.size} tokens"
     print(f"{made}, {time.time() - started:.0f} s", flush=True)
 

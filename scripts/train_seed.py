@@ -22,7 +22,7 @@ import torch
 from evolvent.models.codec import SqlCodec
 from evolvent.models.files import num_parameters, to_files
 from evolvent.models.sampler import sample
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.tasks.sql_migration import SqlMigration
 from evolvent.tasks.sql_migration.reference import reference
 from evolvent.train.batches import Example, Source, batches
@@ -43,7 +43,7 @@ def gold(seed: int) -> list[Problem]:
     return task.generate("single", rng, SINGLES) + doubles[:DOUBLES]
 
 
-def evaluate(model: EvolventForCausalLM, codec: SqlCodec, count: int = 400) -> dict[str, float]:
+def evaluate(model: Decoder, codec: SqlCodec, count: int = 400) -> dict[str, float]:
     """Accuracy by skill on problems of its own stream; for the log only."""
     task = SqlMigration()
     result = {}
@@ -59,7 +59,7 @@ def evaluate(model: EvolventForCausalLM, codec: SqlCodec, count: int = 400) -> d
     return result
 
 
-def save(model: EvolventForCausalLM, codec: SqlCodec, folder: Path) -> None:
+def save(model: Decoder, codec: SqlCodec, folder: Path) -> None:
     """Write the model's files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in to_files(model, codec).items():
@@ -83,7 +83,7 @@ def main() -> None:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=96, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256
     )
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     print(f"{num_parameters(model)} parameters, {len(examples)} examples", flush=True)
     started = time.time()
 

@@ -13,7 +13,7 @@ import openai
 
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.serve import Limits, Served, Server
 from evolvent.train.batches import Example, Source, batches
 from evolvent.train.optimise import Schedule, optimise
@@ -36,7 +36,7 @@ def learn(pairs: Sequence[tuple[str, str]], *, tail: int = 60, short: int = 60, 
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96
     )
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     for steps, kept, rate in ((short, tail, 1e-2), (whole, 1 << 20, 5e-3)):
         examples = [Example(prompt[-kept:], answer) for prompt, answer in pairs]
         width = max(len(e.prompt) + len(e.answer) + 1 for e in examples)
@@ -52,9 +52,7 @@ def endless() -> dict[str, bytes]:
 
     torch.manual_seed(1)
     codec = CharCodec("abcdef")
-    model = EvolventForCausalLM(
-        EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-    )
+    model = Decoder(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
     with torch.no_grad():
         model.embed.weight[codec.eos] = 0.0  # a logit of 0 is never the largest
     return to_files(model, codec)

@@ -33,7 +33,7 @@ def make_seed(folder: Path, steps: int = 160) -> Path:
 
     from evolvent.models.codec import CharCodec
     from evolvent.models.files import to_files
-    from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+    from evolvent.models.transformer import Decoder, EvolventConfig
     from evolvent.tasks.strings import ALPHABET, MARK, Strings
     from evolvent.train.batches import Example, Source, batches
     from evolvent.train.optimise import Schedule, optimise
@@ -45,7 +45,7 @@ def make_seed(folder: Path, steps: int = 160) -> Path:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
     )
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     prompts = [p.prompt for p in Strings().generate("short", random.Random(1), 3000)]
     examples = [Example(prompt, prompt[-2::-1]) for prompt in prompts]
     optimise(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evolvent.curate.cycle import answers_of, cycle_check
 from evolvent.models.codec import CharCodec
 from evolvent.models.sampler import Sampled
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.scaffold.programs import Generate
 from evolvent.tasks.strings import ALPHABET, MARK, Strings, reference
 
@@ -93,7 +93,7 @@ def test_a_real_model_can_be_asked() -> None:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )
-    generate = answers_of(EvolventForCausalLM(config).eval(), codec, 6)
+    generate = answers_of(Decoder(config).eval(), codec, 6)
     checked = cycle_check(TASK, generate, ["abc>", "p>"], ["cba", "p"])
     assert len(checked.kept) == 2
     assert checked.tokens > 6

@@ -15,7 +15,7 @@ from evolvent.errors import JobFailed
 from evolvent.jobs import JobContext
 from evolvent.models.codec import CharCodec, SqlCodec
 from evolvent.models.files import to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.store import Store
 from evolvent.tasks.python_fix import PythonFix
 from evolvent.tasks.python_fix.reference import reference as repair
@@ -86,7 +86,7 @@ def test_a_model_is_tried_under_its_own_program(store: Store, toy: str, kind: st
 def test_nothing_kept_is_a_failed_job(store: Store) -> None:
     codec = SqlCodec(48)
     config = EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
-    model = store.put_tree(to_files(EvolventForCausalLM(config), codec), "model", {})
+    model = store.put_tree(to_files(Decoder(config), codec), "model", {})
     with pytest.raises(JobFailed, match="passed the filter") as failed:
         job(store, model, task="sql_migration", filter="verified", problems=8, samples=1)
     assert failed.value.kind == "nothing_kept"

@@ -12,7 +12,7 @@ import torch
 from evolvent.judge import JudgeClient, Protected, Question
 from evolvent.models.codec import PythonCodec
 from evolvent.models.files import to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.sandbox import PROMOTING
 from evolvent.store import Store
 from evolvent.tasks.python_fix import PythonFix
@@ -26,7 +26,7 @@ from evolvent.types import Candidate, Decision
 def test_a_question_about_a_testing_program_is_answered(tmp_path: Path) -> None:
     task, store, codec = PythonFix(), Store(tmp_path / "store"), PythonCodec([], 64)
     torch.manual_seed(0)
-    model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
+    model = Decoder(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
     drops = [Example(p.prompt, "2-") for p in task.generate("single", random.Random(1), 6)]
     optimise(model, batches([Source("drops", drops, 1.0)], codec, 60, 512, 0), Schedule(steps=60, learning_rate=2e-2))
     weights = store.put_tree(to_files(model, codec), "model", {})

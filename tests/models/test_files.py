@@ -21,7 +21,7 @@ from evolvent.errors import UsageError
 from evolvent.models.codec import CharCodec, SqlCodec, TokenizerCodec
 from evolvent.models.files import from_files, num_parameters, to_files, tokenizer_files
 from evolvent.models.sampler import sample
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.precheck import read_folder
 
 TOKENS = torch.tensor([[4, 5, 6, 7]])
@@ -33,7 +33,7 @@ def built_in() -> dict[str, bytes]:
     config = EvolventConfig(
         vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )
-    return to_files(EvolventForCausalLM(config), codec)
+    return to_files(Decoder(config), codec)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -161,5 +161,5 @@ def test_code_of_a_model_folder_does_not_run(folder: Path, tmp_path: Path) -> No
 def test_the_files_of_a_sql_model_name_its_codec() -> None:
     codec = SqlCodec(8)
     config = EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
-    _, again = from_files(to_files(EvolventForCausalLM(config), codec))
+    _, again = from_files(to_files(Decoder(config), codec))
     assert again.plain() == {"kind": "sql", "num_slots": 8}

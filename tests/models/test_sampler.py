@@ -11,23 +11,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evolvent.models import hub
 from evolvent.models.codec import CharCodec, Codec
 from evolvent.models.files import from_files
 from evolvent.models.sampler import sample, stream
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.precheck import read_folder
 from evolvent.tasks.strings import Strings
 
 CODEC = CharCodec("abcdefgh>")
 
 
-def tiny(positions: str = "rope") -> EvolventForCausalLM:
+def tiny(positions: str = "rope") -> Decoder:
     torch.manual_seed(3)
     config = EvolventConfig(
         vocab_size=CODEC.size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
         positions=positions,
     )  # fmt: skip
-    model = EvolventForCausalLM(config).eval()
+    model = Decoder(config).eval()
     with torch.no_grad():  # wide logits, so that ties by rounding are rare
         torch.nn.init.normal_(model.embed.weight, std=0.6)
     return model
@@ -36,6 +37,13 @@ def tiny(positions: str = "rope") -> EvolventForCausalLM:
 MODEL = tiny()
 PROMPTS = ["".join(random.Random(i).choices("abcdefgh", k=1 + i % 9)) + ">" for i in range(24)]
 prompts = st.lists(st.text("abcdefgh", min_size=1, max_size=12), min_size=1, max_size=12)
+
+
+def theirs(model: Decoder) -> hub.EvolventForCausalLM:
+    """The same as a model of the `transformers` library."""
+    made = hub.EvolventForCausalLM(hub.HubConfig(**model.config.plain()))
+    made.load_state_dict(model.state_dict())
+    return made.eval()
 
 
 def generated(model: Any, prompt: str, limit: int, codec: Codec = CODEC) -> str:
@@ -53,14 +61,14 @@ def generated(model: Any, prompt: str, limit: int, codec: Codec = CODEC) -> str:
 def test_greedy_is_generates_greedy(positions: str) -> None:
     model = tiny(positions)
     out = sample(model, CODEC, PROMPTS, max_new_tokens=30)
-    assert [texts[0] for texts in out.outputs] == [generated(model, prompt, 30) for prompt in PROMPTS]
+    assert [texts[0] for texts in out.outputs] == [generated(theirs(model), prompt, 30) for prompt in PROMPTS]
 
 
 def test_answers_of_many_lengths_are_generates_too(toy_seed: Path) -> None:
     model, codec = from_files(read_folder(toy_seed))
     prompts = [p.prompt for skill in ("short", "long") for p in Strings().generate(skill, random.Random(2), 30)]
     out = sample(model, codec, prompts, max_new_tokens=20, rows=16)
-    assert [texts[0] for texts in out.outputs] == [generated(model, prompt, 20, codec) for prompt in prompts]
+    assert [texts[0] for texts in out.outputs] == [generated(theirs(model), prompt, 20, codec) for prompt in prompts]
     assert len({len(texts[0]) for texts in out.outputs}) > 3, "answers of one length would show little"
     assert out.tokens_written == sum(min(20, len(texts[0]) + 1) for texts in out.outputs)
 
@@ -71,6 +79,11 @@ def test_the_batch_does_not_matter(some: list[str], rows: int) -> None:
     together = sample(MODEL, CODEC, some, max_new_tokens=20)
     assert sample(MODEL, CODEC, some, max_new_tokens=20, rows=rows).outputs == together.outputs
     assert [sample(MODEL, CODEC, [p], max_new_tokens=20).outputs[0] for p in some] == together.outputs
+
+
+def test_a_model_of_the_library_is_sampled_alike() -> None:
+    draws: dict[str, Any] = {"num_samples": 3, "temperature": 1.0, "max_new_tokens": 40, "seed": 4}
+    assert sample(theirs(MODEL), CODEC, PROMPTS, **draws) == sample(MODEL, CODEC, PROMPTS, **draws)
 
 
 def test_an_empty_prompt_gets_an_empty_answer_beside_others_and_alone() -> None:

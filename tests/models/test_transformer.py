@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +12,41 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.cache_utils import DynamicCache
 
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM, fresh
+from evolvent.models import hub
+from evolvent.models.cache import Cache
+from evolvent.models.codec import CharCodec
+from evolvent.models.files import from_files, to_files
+from evolvent.models.transformer import Decoder, EvolventConfig, fresh
 
 
-def tiny(**changes: Any) -> EvolventForCausalLM:
+def tiny(kind: type[Decoder] | type[hub.EvolventForCausalLM] = Decoder, **changes: Any) -> Any:
     torch.manual_seed(1)
-    config = EvolventConfig(
+    config = (EvolventConfig if kind is Decoder else hub.HubConfig)(
         vocab_size=23, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
         **changes,
     )  # fmt: skip
-    return EvolventForCausalLM(config).eval()
+    return kind(config).eval()  # type: ignore[arg-type]
 
 
 def ids(rows: int, width: int) -> torch.Tensor:
     return torch.randint(2, 23, (rows, width), generator=torch.Generator().manual_seed(5))
 
 
+# The model with its own cache, the model under the library's cache, and the library's model.
+made = pytest.mark.parametrize(
+    ("of", "cached"), [(Decoder, Cache), (Decoder, DynamicCache), (hub.EvolventForCausalLM, DynamicCache)]
+)
 kinds = pytest.mark.parametrize("kind", [{}, {"positions": "none"}, {"positions": "none", "smear": False}])
 
 
+@made
 @kinds
 @pytest.mark.parametrize("cut", [1, 4, 8])
 @torch.inference_mode()
-def test_a_cache_changes_nothing(kind: dict[str, Any], cut: int) -> None:
-    model, tokens = tiny(**kind), ids(3, 9)
+def test_a_cache_changes_nothing(of: Any, cached: Any, kind: dict[str, Any], cut: int) -> None:
+    model, tokens = tiny(of, **kind), ids(3, 9)
     whole = model(input_ids=tokens).logits
-    cache = DynamicCache()
+    cache = cached()
     parts = [model(input_ids=tokens[:, :cut], past_key_values=cache, use_cache=True).logits]
     for t in range(cut, 9):
         mask = torch.ones(3, t + 1, dtype=torch.long)
@@ -43,11 +54,12 @@ def test_a_cache_changes_nothing(kind: dict[str, Any], cut: int) -> None:
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-4)
 
 
+@made
 @kinds
 @torch.inference_mode()
-def test_several_tokens_on_top_of_a_cache(kind: dict[str, Any]) -> None:
-    model, tokens = tiny(**kind), ids(2, 9)
-    cache = DynamicCache()
+def test_several_tokens_on_top_of_a_cache(of: Any, cached: Any, kind: dict[str, Any]) -> None:
+    model, tokens = tiny(of, **kind), ids(2, 9)
+    cache = cached()
     model(input_ids=tokens[:, :4], past_key_values=cache, use_cache=True)
     rest = model(input_ids=tokens[:, 4:], past_key_values=cache).logits
     torch.testing.assert_close(rest, model(input_ids=tokens).logits[:, 4:], atol=1e-5, rtol=1e-4)
@@ -64,11 +76,12 @@ def test_padding_on_the_left_changes_nothing(kind: dict[str, Any], pad: int) -> 
     torch.testing.assert_close(out, model(input_ids=tokens).logits, atol=1e-5, rtol=1e-4)
 
 
+@made
 @kinds
 @torch.inference_mode()
-def test_padding_with_a_cache_changes_nothing(kind: dict[str, Any]) -> None:
-    model, tokens = tiny(**kind), ids(1, 8)
-    cache, pad = DynamicCache(), 3
+def test_padding_with_a_cache_changes_nothing(of: Any, cached: Any, kind: dict[str, Any]) -> None:
+    model, tokens = tiny(of, **kind), ids(1, 8)
+    cache, pad = cached(), 3
     padded = torch.cat((torch.zeros(1, pad, dtype=torch.long), tokens[:, :5]), 1)
     mask = torch.tensor([[0] * pad + [1] * 5])
     last = model(input_ids=padded, attention_mask=mask, past_key_values=cache, use_cache=True).logits[:, -1]
@@ -104,10 +117,10 @@ def test_the_loss_is_shifted_and_masked() -> None:
 
 @kinds
 def test_save_pretrained_and_auto_model(kind: dict[str, Any], tmp_path: Path) -> None:
-    model, tokens = tiny(**kind), ids(2, 6)
+    model, tokens = tiny(hub.EvolventForCausalLM, **kind), ids(2, 6)
     model.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    assert isinstance(again, EvolventForCausalLM)
+    assert isinstance(again, hub.EvolventForCausalLM)
     assert (again.config.positions, again.config.smear) == (model.config.positions, model.config.smear)
     with torch.inference_mode():
         assert torch.equal(again(input_ids=tokens).logits, model(input_ids=tokens).logits)
@@ -115,12 +128,42 @@ def test_save_pretrained_and_auto_model(kind: dict[str, Any], tmp_path: Path) ->
 
 def test_generate_of_the_ecosystem_works() -> None:
     tokens = ids(2, 5)
-    model: Any = tiny()
+    model = tiny(hub.EvolventForCausalLM)
     with torch.inference_mode():
         out = model.generate(
             tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=6, min_new_tokens=6
         )
     assert out.shape == (2, 11)
+
+
+@kinds
+def test_what_we_write_the_library_loads_and_the_other_way_round(kind: dict[str, Any], tmp_path: Path) -> None:
+    model, codec, tokens = tiny(**kind), CharCodec("abcdefghijklmnopqrstu"), ids(2, 6)
+    for name, data in to_files(model, codec).items():
+        (tmp_path / name).write_bytes(data)
+    theirs: Any = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert (theirs.config.eos_token_id, theirs.config.pad_token_id) == (1, 0)
+    theirs.save_pretrained(tmp_path / "again")
+    files = {name: (tmp_path / "again" / name).read_bytes() for name in ("model.safetensors", "config.json")}
+    ours, _ = from_files({**files, "codec.json": (tmp_path / "codec.json").read_bytes()})
+    with torch.inference_mode():
+        logits = model(input_ids=tokens).logits
+        assert torch.equal(theirs(input_ids=tokens).logits, logits)
+        assert torch.equal(ours(input_ids=tokens).logits, logits)
+    assert to_files(ours, codec)["config.json"] == to_files(from_files(to_files(ours, codec))[0], codec)["config.json"]
+
+
+def test_both_begin_with_the_same_weights() -> None:
+    ours, theirs = tiny().state_dict(), tiny(hub.EvolventForCausalLM).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_starts_without_the_library() -> None:
+    """It takes longer to import than everything else that a job or a judge's worker starts with."""
+    parts = "evolvent.observe.worker, evolvent.observe.jobs, evolvent.train.jobs, evolvent.serve.model"
+    code = f"import sys, {parts}; assert 'torch' in sys.modules; assert 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(("field", "value"), [("positions", "alibi"), ("num_attention_heads", 3)])

@@ -11,22 +11,27 @@ from typing import Any
 import pytest
 import torch
 
+import toy_hub
 from evolvent import tasks
 from evolvent.errors import SandboxError
 from evolvent.jobs import JobContext
+from evolvent.judge.bench import Bench, ItemSource
 from evolvent.models.codec import PythonCodec
 from evolvent.models.files import from_files, to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.observe.jobs import dev_rollout
 from evolvent.observe.rollout import rollout
 from evolvent.observe.worker import MAX_MODELS
+from evolvent.precheck import read_folder
 from evolvent.sandbox import IsolatedProcess, running
 from evolvent.scaffold import code
 from evolvent.store import Store
 from evolvent.tasks.python_fix import PythonFix
 from evolvent.tasks.python_fix.reference import reference
+from evolvent.tasks.strings import Strings
 from evolvent.train.batches import Example, Source, batches
 from evolvent.train.optimise import Schedule, optimise
+from evolvent.types import Problem, Score, canonical_json, derive_seed
 
 TASK = tasks.load("strings")
 DIRECT = {"kind": "direct"}
@@ -158,7 +163,7 @@ def test_a_locked_in_worker_has_model_written_code_run_by_asking(tmp_path: Path)
     problems = PythonFix().generate("single", random.Random(5), 6)
     prompts, codec = [p.prompt for p in problems], PythonCodec([], 64)
     torch.manual_seed(0)
-    model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
+    model = Decoder(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
     drops = [
         Example(prompt, "2-") for prompt in prompts
     ]  # always drops the second line: an answer that runs, and fails
@@ -191,3 +196,36 @@ def test_a_locked_in_worker_has_model_written_code_run_by_asking(tmp_path: Path)
         )
         with pytest.raises(SandboxError, match="nobody answers"):
             process.call(request, timeout_s=120)
+
+
+class Listening(Strings):
+    """The task, which keeps what it is asked to verify."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
+        self.heard.append(output)
+        return super().verify(problem, output, probe_seed)
+
+
+def test_the_judges_worker_runs_a_model_of_the_transformers_library(tmp_path: Path) -> None:
+    """It has to know before it is locked in, so the bench starts it anew; its answers are those of a rollout here."""
+    toy_hub.byte_gpt2(tmp_path / "model")
+    files, store = read_folder(tmp_path / "model"), Store(tmp_path / "store")
+    scaffold = {"kind": "vote", "answers": 3}
+    version = {"model": store.put_tree(files, "model", {}), "scaffold": scaffold}
+    argv = [sys.executable, "-m", "evolvent.observe.worker", "--task", "strings"]
+    block = ItemSource(bytes(32), TASK).draw(
+        candidate="c", slot="s", skill="short", split="gate", index=0, count=6)  # fmt: skip
+    with Bench(listening := Listening(), store, argv) as bench:
+        assert bench.isolation == ("kernel" if sys.platform == "linux" else "reduced")
+        bench.score(version, block, TASK.max_output_tokens)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seed = derive_seed(block.rollout_seed, version["model"], canonical_json(scaffold))
+    here = rollout(*from_files(files), TASK, scaffold, [p.prompt for p in block.problems], seed)
+    torch.set_num_threads(threads)
+    assert listening.heard == here.outputs
+    assert any(here.outputs)

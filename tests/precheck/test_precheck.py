@@ -25,8 +25,9 @@ from evolvent.errors import JobFailed, ModelRefused, StoreError, UsageError
 from evolvent.inputs import seed_files
 from evolvent.jobs import Job, JobContext, JobEngine
 from evolvent.models import files as loader
+from evolvent.models import hub
 from evolvent.models.codec import CharCodec
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.precheck import texts, weights
 from evolvent.store import Store
 
@@ -69,8 +70,8 @@ def test_a_hostile_model_is_refused_by_its_rule(name: str, monkeypatch: pytest.M
     def reached(*_: Any, **__: Any) -> None:
         raise AssertionError("a loader was reached")
 
-    for loads in ("load_tensors", "EvolventForCausalLM", "AutoConfig", "Tokenizer"):
-        monkeypatch.setattr(loader, loads, reached)
+    for place, loads in ((loader, "load_tensors"), (loader, "Decoder"), (hub, "AutoConfig"), (hub, "Tokenizer")):
+        monkeypatch.setattr(place, loads, reached)
     with pytest.raises(ModelRefused):
         loader.from_files(files)
 
@@ -229,9 +230,9 @@ def test_the_built_in_models_shapes_are_known(heads: int, each: int, layers: int
         vocab_size=codec.size, hidden_size=heads * 2 * each, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=inner, smear=smear,
     )  # fmt: skip
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert texts.built_in_shapes(config.to_dict()) == shapes
+    assert texts.built_in_shapes(config.plain()) == shapes
     files = loader.to_files(model, codec)
     assert precheck.check_files(files) == loader.num_parameters(model)
 

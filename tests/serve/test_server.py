@@ -17,6 +17,7 @@ from typing import Any
 import openai
 import pytest
 
+import toy_hub
 import toy_world
 from evolvent.errors import UsageError
 from evolvent.models.files import from_files
@@ -144,20 +145,7 @@ def test_parallel_requests_get_their_own_answers(files: dict[str, bytes], api: o
 
 
 def test_a_model_of_the_transformers_library_is_served_too(tmp_path: Path) -> None:
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    marks = ["</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]  # a token is a byte: most answers are no whole text
-    inner = Tokenizer(models.BPE(vocab={mark: i for i, mark in enumerate(marks)}, merges=[]))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    inner.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>").save_pretrained(tmp_path)
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(marks), n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
-    )
-    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    toy_hub.byte_gpt2(tmp_path, positions=64)
     with serving(read_folder(tmp_path)) as server, client(server) as api:
         assert server.served.context == 64
         ask: Ask = {"model": NAME, "prompt": "h\u00e9llo \u20ac", "temperature": 1.5, "seed": 4, "max_tokens": 40}

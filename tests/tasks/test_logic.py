@@ -17,7 +17,7 @@ from evolvent import tasks
 from evolvent.errors import UsageError
 from evolvent.models.codec import CharCodec
 from evolvent.models.files import from_files, to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.observe.diagnose import diagnose
 from evolvent.observe.rollout import rollout
 from evolvent.sandbox import IsolatedProcess
@@ -233,7 +233,7 @@ def test_rules_hold_where_the_judge_runs_a_version() -> None:
     torch.manual_seed(0)
     codec = CharCodec(ALPHABET + MARKS)
     config = EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-    model = EvolventForCausalLM(config)
+    model = Decoder(config)
     files = to_files(model, codec)
     prompts = [made.prompt for made in fresh(4)]
     scaffold = {"kind": "retry", "answers": 3}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evolvent.errors import JobFailed
 from evolvent.models.codec import CharCodec
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.train.batches import Example, Source, batches
 from evolvent.train.optimise import Schedule, Trained, optimise
 
@@ -28,9 +28,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def tiny() -> EvolventForCausalLM:
+def tiny() -> Decoder:
     torch.manual_seed(0)
-    return EvolventForCausalLM(
+    return Decoder(
         EvolventConfig(
             vocab_size=CODEC.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
         )
@@ -43,7 +43,7 @@ def stream(steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     return batches([Source("a", [Example(t + ">", t[::-1]) for t in texts], 1.0)], CODEC, steps, 256, 0)
 
 
-def train(steps: int = 60, rate: float = 5e-3) -> tuple[EvolventForCausalLM, Trained]:
+def train(steps: int = 60, rate: float = 5e-3) -> tuple[Decoder, Trained]:
     model = tiny()
     return model, optimise(model, stream(steps), Schedule(steps=steps, learning_rate=rate))
 

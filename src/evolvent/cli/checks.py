@@ -248,11 +248,11 @@ def _network(pid: int) -> str:
 
 
 @contextmanager
-def _worker(task: str) -> Iterator[tuple[IsolatedProcess, str]]:
+def _worker(task: str, *options: str) -> Iterator[tuple[IsolatedProcess, str]]:
     """A rollout worker and its isolation tier."""
     from evolvent.sandbox import IsolatedProcess
 
-    with IsolatedProcess([sys.executable, "-m", "evolvent.observe.worker", "--task", task]) as worker:
+    with IsolatedProcess([sys.executable, "-m", "evolvent.observe.worker", "--task", task, *options]) as worker:
         yield worker, str(worker.receive(timeout_s=_START_S).get("isolation", "none"))
 
 
@@ -330,13 +330,14 @@ def _hostile(task: Task, problem: Any, output: str) -> None:
 def _model(settings: Settings, task: Task, folder: Path) -> str:
     """Load the model where the judge would, and let it answer once."""
     from evolvent.inputs import check_inputs, seed_files
+    from evolvent.precheck import built_in
 
     files = seed_files(settings.model)
     check_inputs(settings, folder)
     if "model.safetensors" not in files:
         raise UsageError(f"this installation lacks the model {settings.model!r}; name a local folder under 'model'")
     prompts = [problem.prompt for problem in task.generate(settings.plan.target, random.Random(0), 2)]
-    with _worker(settings.task) as (worker, _):
+    with _worker(settings.task, *([] if built_in(files) else ["--library"])) as (worker, _):
         load = {"op": "load", "handle": "seed", "files": {name: len(data) for name, data in files.items()}}
         ask = {"op": "rollout", "handle": "seed", "scaffold": {"kind": "direct"}, "prompts": prompts, "seed": 0}
         for request, blobs in ((load, list(files.values())), ({**ask, "max_new_tokens": task.max_output_tokens}, [])):

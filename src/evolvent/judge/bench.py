@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolvent.errors import SandboxError
-from evolvent.precheck import read_artifact
+from evolvent.precheck import built_in, read_artifact
 from evolvent.sandbox import IsolatedProcess, running
 from evolvent.store import Store
 from evolvent.types import Problem, Score, canonical_json, content_hash, derive_seed
@@ -34,6 +34,7 @@ __all__ = ["Bench", "Block", "ItemSource", "TwinBench", "Verifier"]
 _T = TypeVar("_T")
 _MAX_ANSWER_BYTES = 64 << 20
 _START_TIMEOUT_S = 180.0
+_LIBRARY = "--library"  # tells the worker that models of the `transformers` library will come
 _ASKING = threading.Lock()  # a task is asked by one thread at a time: nobody promises that theirs takes more
 
 
@@ -233,6 +234,9 @@ class Bench:
         self._started()
         if model not in self._loaded:
             files = read_artifact(self._store, model)
+            if not built_in(files) and _LIBRARY not in self._argv:
+                self.close()  # locked in as it is it could not import that library any more, which takes its time
+                self._argv = (*self._argv, _LIBRARY)
             sizes = {name: len(data) for name, data in files.items()}
             self._ask({"op": "load", "handle": model, "files": sizes}, list(files.values()))
             self._loaded.add(model)

@@ -8,24 +8,19 @@ Not here: where artifacts are kept (`store.py`), what makes a file fit to be loa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from tokenizers import Tokenizer
-from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from evolvent import precheck
-from evolvent.errors import ModelRefused, UsageError
+from evolvent.errors import UsageError
 from evolvent.models import codec as codecs
-from evolvent.models.codec import Codec, TokenizerCodec
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.codec import Codec
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.precheck import CODEC, CONFIG, WEIGHTS
 
-_ROOM_BYTES = 256 << 20
 _TOKENIZER_FILES = precheck.FILES.keys() - {WEIGHTS, CONFIG, CODEC}
 
 
@@ -34,9 +29,15 @@ def to_files(model: Any, codec: Codec, extra: Mapping[str, bytes] | None = None)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     files = dict(extra or {})
     files[WEIGHTS] = save_tensors(tensors, metadata={"format": "pt"})
-    files[CONFIG] = model.config.to_json_string(use_diff=False).encode()
+    files[CONFIG] = _config(model.config).encode()
     files[CODEC] = json.dumps(codec.plain(), sort_keys=True).encode()
     return files
+
+
+def _config(config: Any) -> str:
+    if isinstance(config, EvolventConfig):
+        return json.dumps(config.plain(), indent=2, sort_keys=True) + "\n"
+    return config.to_json_string(use_diff=False)
 
 
 def from_files(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
@@ -46,13 +47,14 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
         UsageError: a file is missing, breaks a rule of the pre-check, or does not fit its configuration.
     """
     precheck.check_files(files)  # before a loader sees a byte, whoever handed them over
-    config = json.loads(files[CONFIG])
     tensors = load_tensors(bytes(files[WEIGHTS]))
-    if config["model_type"] == EvolventConfig.model_type:
-        model: Any = EvolventForCausalLM(EvolventConfig.from_dict(config))
+    if precheck.built_in(files):
+        model: Any = Decoder(EvolventConfig.from_plain(json.loads(files[CONFIG])))
         codec = codecs.from_plain(json.loads(files.get(CODEC, b"{}")))
     else:
-        model, codec = _hugging_face(files, tensors)
+        from evolvent.models.hub import built  # noqa: PLC0415 - slow
+
+        model, codec = built(files, tensors)
     try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except RuntimeError as exc:
@@ -66,51 +68,6 @@ def from_files(files: Mapping[str, bytes]) -> tuple[Any, Codec]:
     return model, codec
 
 
-def _hugging_face(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> tuple[Any, Codec]:
-    """A model of the `transformers` library and its fast tokenizer, from bytes: the judge's worker writes no file."""
-    if precheck.TOKENIZER not in files:
-        raise UsageError(f"model: expected {precheck.TOKENIZER} beside the weights (save the fast tokenizer)")
-    try:
-        config = AutoConfig.for_model(**json.loads(files[CONFIG]))
-        with torch.device("meta"):
-            _explained(AutoModelForCausalLM.from_config(config), tensors)
-        model = AutoModelForCausalLM.from_config(config)
-        backend = Tokenizer.from_str(files[precheck.TOKENIZER].decode())
-    except UsageError:
-        raise
-    except Exception as exc:  # the libraries' own words for what they cannot build
-        raise UsageError(f"model: {CONFIG} or {precheck.TOKENIZER} cannot be built: {str(exc)[:200]}") from None
-    special = json.loads(files.get("tokenizer_config.json", b"{}"))
-    names = ("bos_token", "eos_token", "unk_token", "pad_token")
-    tokens = {name: _token(special[name]) for name in names if special.get(name)}
-    return model.float(), TokenizerCodec(PreTrainedTokenizerFast(tokenizer_object=backend, **tokens))
-
-
-def _explained(empty: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Hold a model without memory against the file: what it would allocate must be what the file holds.
-
-    Tied matrices stand in the file once, and tables of positions not at all; hence the room.
-
-    Raises:
-        ModelRefused: ``bomb``.
-    """
-    wanted = sum(t.numel() * t.element_size() for t in {id(t): t for t in _memory(empty)}.values())
-    held = sum(t.numel() * max(4, t.element_size()) for t in tensors.values())
-    if wanted > 2 * held + _ROOM_BYTES:
-        raise ModelRefused(
-            "bomb", f"model: {CONFIG} asks for {wanted} bytes, the weights in {WEIGHTS} take {held}; export it again"
-        )
-
-
-def _memory(model: Any) -> Iterator[Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
-
-
-def _token(entry: Any) -> str:
-    return str(entry["content"] if isinstance(entry, dict) else entry)
-
-
 def tokenizer_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files of an artifact that a change of weights leaves alone."""
     return {name: data for name, data in files.items() if name in _TOKENIZER_FILES}
@@ -119,3 +76,10 @@ def tokenizer_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
 def num_parameters(model: Any) -> int:
     """Parameters, tied ones once."""
     return sum(p.numel() for p in {id(p): p for p in model.parameters()}.values())
+
+
+def longest(model: Any) -> int | None:
+    """Tokens of the longest text that a model says it is made for."""
+    name, config = "max_position_embeddings", model.config
+    found = config.others.get(name) if isinstance(config, EvolventConfig) else getattr(config, name, None)
+    return found if isinstance(found, int) else None

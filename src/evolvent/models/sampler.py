@@ -13,59 +13,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from evolvent.models.cache import Cache
 from evolvent.models.codec import Codec, Encoded
-
-GROW = 16  # cache columns added at a time: a growth copies the cache, so one a token would cost more than the model
+from evolvent.models.transformer import Decoder
 
 COMPACT = 0.8  # finished rows leave when so few are left: leaving copies the cache, so not at each one
 
 
-class _GrowingLayer(DynamicLayer):
-    """A cache layer with spare columns, so that a decode step writes in place.
+def _cache(model: Any) -> Any:
+    if isinstance(model, Decoder):
+        return Cache()
+    from evolvent.models.hub import growing_cache  # noqa: PLC0415 - slow
 
-    `keys` and `values` are views of the filled part, as the base class promises.
-    """
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states, value_states
-            self._buffer: tuple[Tensor, Tensor] | None = None
-            return self.keys, self.values
-        assert self.keys is not None
-        assert self.values is not None
-        filled, new = self.keys.shape[-2], key_states.shape[-2]
-        if self._buffer is None or self._buffer[0].shape[-2] < filled + new:
-            self._buffer = (self._grown(self.keys, filled + new), self._grown(self.values, filled + new))
-        keys, values = self._buffer
-        keys[:, :, filled : filled + new] = key_states
-        values[:, :, filled : filled + new] = value_states
-        self.keys, self.values = keys[:, :, : filled + new], values[:, :, : filled + new]
-        return self.keys, self.values
-
-    @staticmethod
-    def _grown(filled: Tensor, needed: int) -> Tensor:
-        rows, heads, columns, width = filled.shape
-        buffer = filled.new_empty(rows, heads, needed + GROW, width)
-        buffer[:, :, :columns] = filled
-        return buffer
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        super().batch_repeat_interleave(repeats)
-        self._buffer = None
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        super().batch_select_indices(indices)
-        self._buffer = None
-
-
-def _cache() -> DynamicCache:
-    cache = DynamicCache()
-    cache.layer_class_to_replicate = _GrowingLayer
-    return cache
+    return growing_cache()
 
 
 @dataclass(frozen=True)
@@ -180,7 +141,7 @@ def _steps(
     width = max(len(ids) for ids in prompts)
     tokens = torch.tensor([[codec.pad] * (width - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
-    cache = _cache()
+    cache = _cache(model)
     out = model(
         input_ids=tokens,
         attention_mask=mask,

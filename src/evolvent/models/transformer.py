@@ -1,33 +1,30 @@
-"""The built-in transformer: a `transformers` model, so that everything of that ecosystem can load it.
+"""The built-in transformer, in nothing but torch: what most processes of a run start with must start quickly.
 
 Pre-norm decoder, RMSNorm, gated feed-forward, tied embeddings, smeared keys, rotary or no positions (NoPE extrapolates
 in length). Shapes: B batch, T new tokens, S all tokens, H heads, E head width, D model width, V vocabulary.
 
-Not here: training, sampling, structure edits.
+Not here: the same model as one of the `transformers` library (`hub.py`), training, sampling, structure edits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    GenerationMixin,
-    PretrainedConfig,
-    PreTrainedModel,
-)
-from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from evolvent.models.cache import Cache
+from evolvent.precheck.texts import BUILT_IN
 
 
-class EvolventConfig(PretrainedConfig):
+@dataclass
+class EvolventConfig:
     """Configuration of the built-in transformer.
 
-    Args:
+    Attributes:
         vocab_size: V.
         hidden_size: D.
         num_hidden_layers: blocks.
@@ -36,37 +33,41 @@ class EvolventConfig(PretrainedConfig):
         positions: ``rope`` or ``none``.
         smear: smeared keys and an initialisation that copies from the first step: for finding names. Without them, what
             is learned at one length carries further (`docs/log.md`).
+        others: entries of ``config.json`` that others wrote; they are kept as they are.
+
+    Raises:
+        ValueError: positions of another kind, or heads that do not divide the width.
     """
 
-    model_type = "evolvent"
+    vocab_size: int = 256
+    hidden_size: int = 128
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    intermediate_size: int = 256
+    positions: str = "rope"
+    smear: bool = True
+    others: Mapping[str, Any] = field(default_factory=lambda: {"pad_token_id": 0, "eos_token_id": 1})
 
-    def __init__(
-        self,
-        vocab_size: int = 256,
-        hidden_size: int = 128,
-        num_hidden_layers: int = 4,
-        num_attention_heads: int = 4,
-        intermediate_size: int = 256,
-        positions: str = "rope",
-        smear: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        if positions not in ("rope", "none"):
-            raise ValueError(f"positions: expected rope or none, got {positions!r}")
-        if hidden_size % num_attention_heads:
-            raise ValueError(f"hidden_size: expected a multiple of {num_attention_heads} heads, got {hidden_size}")
-        self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
-        self.num_hidden_layers = num_hidden_layers
-        self.num_attention_heads = num_attention_heads
-        self.intermediate_size = intermediate_size
-        self.positions = positions
-        self.smear = smear
-        kwargs.setdefault("pad_token_id", 0)
-        kwargs.setdefault("eos_token_id", 1)
-        kwargs.setdefault("bos_token_id", None)
-        kwargs.setdefault("tie_word_embeddings", False)  # tied by construction: there is one matrix
-        super().__init__(**kwargs)
+    def __post_init__(self) -> None:
+        if self.positions not in ("rope", "none"):
+            raise ValueError(f"positions: expected rope or none, got {self.positions!r}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size: expected a multiple of {self.num_attention_heads} heads, got {self.hidden_size}"
+            )
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> EvolventConfig:
+        """The configuration in a ``config.json``."""
+        own = {name: plain[name] for name in _OWN if name in plain}
+        return cls(**own, others={k: v for k, v in plain.items() if k not in own and k != "model_type"})
+
+    def plain(self) -> dict[str, Any]:
+        """As ``config.json`` holds it."""
+        return {**self.others, **{name: getattr(self, name) for name in _OWN}, "model_type": BUILT_IN}
+
+
+_OWN = tuple(entry.name for entry in fields(EvolventConfig) if entry.name != "others")
 
 
 Rotation = tuple[Tensor, Tensor]
@@ -118,7 +119,7 @@ class Block(nn.Module):
         rotation: Rotation | None,
         mask: Tensor | None,
         padding_BT: Tensor | None,
-        cache: Cache | None,
+        cache: Any,
     ) -> Tensor:
         """Attention over smeared keys and feed-forward, each with its residual.
 
@@ -149,7 +150,7 @@ class Block(nn.Module):
         gate, value = self.up(self.norm_2(x_BTD)).chunk(2, -1)
         return x_BTD + self.down(F.silu(gate) * value)
 
-    def _cached(self, k: Tensor, v: Tensor, own: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
+    def _cached(self, k: Tensor, v: Tensor, own: Tensor, cache: Any) -> tuple[Tensor, Tensor]:
         """Smeared keys and values of all tokens so far.
 
         The cache holds smeared and plain key side by side, so that a new token reads one plain key and not the whole
@@ -165,20 +166,24 @@ class Block(nn.Module):
         return both[..., :width], v
 
 
-class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
-    """The model. `save_pretrained` layout, safetensors, Auto classes."""
+@dataclass
+class Predicted:
+    """What a forward pass gives: ``logits``, ``(B, T, V)``, the loss where labels were given, and the cache."""
 
-    config_class = EvolventConfig
-    base_model_prefix = "model"
-    _no_split_modules = ["Block"]  # noqa: RUF012 - the name and form that transformers reads
-    _supports_sdpa = True
+    logits: Tensor
+    loss: Tensor | None
+    past_key_values: Any
 
-    def __init__(self, config: EvolventConfig) -> None:
-        super().__init__(config)
+
+class Layers(nn.Module):
+    """The model's weights and arithmetic, for `Decoder` and for `hub.EvolventForCausalLM`."""
+
+    config: Any
+
+    def _make(self, config: EvolventConfig) -> None:
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
-        self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         depth = (2 * self.config.num_hidden_layers) ** -0.5
@@ -195,33 +200,23 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
             module.out.weight.data.copy_(v.T * depth)
             nn.init.normal_(module.down.weight, std=module.down.in_features**-0.5 * 0.7 * depth)
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The token embeddings, which are the output matrix too."""
-        return self.embed
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the token embeddings."""
-        assert isinstance(value, nn.Embedding)
-        self.embed = value
-
-    def forward(
+    def decode(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        past_key_values: Any = None,
         labels: Tensor | None = None,
-        use_cache: bool | None = None,
+        use_cache: bool = False,
         logits_to_keep: int = 0,
-        **_: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> Predicted:
         """Logits of the next token.
 
         Args:
             input_ids: ``(B, T)``.
             attention_mask: ``(B, S)``, 0 for padding; ``None`` when nothing is padded on the left.
             position_ids: ``(B, T)``; by default counted from the mask.
-            past_key_values: keys and values of the tokens before.
+            past_key_values: keys and values of the tokens before; a `Cache`, or one of the `transformers` library.
             labels: ``(B, T)``, -100 where no loss is wanted; shifted inside.
             use_cache: return `past_key_values`.
             logits_to_keep: compute logits of the last so many positions only; 0 for all.
@@ -229,7 +224,7 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
         B, T = input_ids.shape
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         if use_cache and past_key_values is None:
-            past_key_values = DynamicCache()
+            past_key_values = Cache()
         if position_ids is None:
             if attention_mask is not None and attention_mask.dim() == 2:
                 position_ids = (attention_mask.long().cumsum(-1) - 1).clamp_min(0)[:, -T:]
@@ -249,14 +244,28 @@ class EvolventForCausalLM(PreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)  # type: ignore[arg-type]
+        return Predicted(logits=logits, loss=loss, past_key_values=past_key_values)
 
 
-def fresh(config: EvolventConfig, seed: int) -> EvolventForCausalLM:
+class Decoder(Layers):
+    """The model; called as models of the `transformers` library are."""
+
+    def __init__(self, config: EvolventConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._make(config)
+        self.apply(self._init_weights)
+
+    def forward(self, input_ids: Tensor, **arguments: Any) -> Predicted:
+        """See `Layers.decode`."""
+        return self.decode(input_ids, **arguments)
+
+
+def fresh(config: EvolventConfig, seed: int) -> Decoder:
     """A model with weights drawn from a seed; the global generator is as before afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
-        return EvolventForCausalLM(config)
+        return Decoder(config)
 
 
 def _causal_mask(attention_mask: Tensor | None, B: int, T: int, past: int, device: torch.device) -> Tensor | None:
@@ -272,7 +281,3 @@ def _causal_mask(attention_mask: Tensor | None, B: int, T: int, past: int, devic
     causal = torch.ones(T, S, dtype=torch.bool, device=device).tril(past)
     # A padding row attends to itself, or the softmax over nothing would be NaN.
     return (seen & causal) | torch.eye(T, S, dtype=torch.bool, device=device)
-
-
-AutoConfig.register("evolvent", EvolventConfig, exist_ok=True)
-AutoModelForCausalLM.register(EvolventConfig, EvolventForCausalLM, exist_ok=True)

@@ -11,6 +11,7 @@ Not here: verification and statistics (`judge/`), which this process could not i
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ from evolvent import tasks
 from evolvent.errors import EvolventError
 from evolvent.models.codec import Codec, SqlCodec
 from evolvent.models.files import from_files, to_files
-from evolvent.models.transformer import EvolventConfig, EvolventForCausalLM
+from evolvent.models.transformer import Decoder, EvolventConfig
 from evolvent.observe.rollout import rollout
 from evolvent.sandbox import frames, running
 from evolvent.sandbox.code import Outcome
@@ -36,7 +37,7 @@ MAX_MODELS = 8
 def _rehearse(task: Task) -> None:
     """Run everything once: some libraries import late, and after isolation it would be too late."""
     codec = SqlCodec(8)
-    model = EvolventForCausalLM(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
+    model = Decoder(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
     model, loaded = from_files(to_files(model, codec))
     prompt = "-- from\nCREATE TABLE a (b INTEGER);\n-- to\n-- migration\n"
     for kind in grammar.KINDS:
@@ -97,9 +98,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="evolvent.observe.worker")
     parser.add_argument("--task", required=True)
     parser.add_argument("--hidden", action="append", default=[])
+    parser.add_argument("--library", action="store_true", help="models of the transformers library will come")
     arguments = parser.parse_args()
     torch.set_num_threads(max(1, torch.get_num_threads()))
     task = tasks.load(arguments.task)
+    if arguments.library:
+        importlib.import_module("evolvent.models.hub")  # it could not be imported later
     _rehearse(task)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     tier = isolate(hidden=arguments.hidden)

@@ -13,6 +13,7 @@ judgement of what the weights do (`judge/`). A model that passes can still be ba
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ __all__ = [
     "FILES",
     "TOKENIZER",
     "WEIGHTS",
+    "built_in",
     "check_files",
     "check_outputs",
     "read_artifact",
@@ -81,6 +83,11 @@ def check_files(files: Mapping[str, bytes], *, max_parameters: int | None = None
         texts.check_text(name, files[name], config)
     weights.check_values(files[WEIGHTS], tensors)  # last: it reads every byte
     return total
+
+
+def built_in(files: Mapping[str, bytes]) -> bool:
+    """Whether checked files are of the built-in transformer; others are of the `transformers` library."""
+    return json.loads(files[CONFIG])["model_type"] == texts.BUILT_IN
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

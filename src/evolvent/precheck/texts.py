@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 from evolvent.errors import ModelRefused
 from evolvent.precheck.weights import Tensor, strict_json
 
-__all__ = ["built_in_shapes", "check_config", "check_text"]
+__all__ = ["BUILT_IN", "built_in_shapes", "check_config", "check_text"]
 
 BUILT_IN = "evolvent"
 _TYPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evolvent.models.codec import Codec, Encoded
-from evolvent.models.files import from_files
+from evolvent.models.files import from_files, longest
 from evolvent.models.sampler import stream
 from evolvent.serve.asked import Ask, Limits, Refused
 from evolvent.types import content_hash, sha256_hex
@@ -104,8 +104,8 @@ class Served:
         self._model, self._codec = from_files(files)
         self.name, self.limits = name, limits or Limits()
         self.fingerprint = content_hash({file: sha256_hex(data) for file, data in files.items()})[:12]
-        own = getattr(self._model.config, "max_position_embeddings", None)
-        self.context = min(self.limits.context_tokens, own) if isinstance(own, int) else self.limits.context_tokens
+        own = longest(self._model)
+        self.context = self.limits.context_tokens if own is None else min(self.limits.context_tokens, own)
 
     def write(self, ask: Ask) -> Writing:
         """Begin to answer; nothing is computed before `steps` is read.
