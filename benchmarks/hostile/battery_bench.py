@@ -7,6 +7,7 @@ Not here: gate and statistics (`battery_judge.py`).
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import Any
@@ -237,7 +238,13 @@ def _worked(judged: Any) -> None:
         "answer": {"outputs": ["x"] * 3, "tokens": 3},
     }
     judged.IsolatedProcess = type("Worker", (_Worker,), {"says": says})
-    judged.read_artifact = lambda store, name: {"a": b"1", "b": b"2"}
+    theirs = version("3")
+
+    def files(store: Any, name: str) -> dict[str, bytes]:
+        kind = "gpt2" if name == theirs["model"] else "evolvent"
+        return {"config.json": json.dumps({"model_type": kind}).encode(), "b": b"2"}
+
+    judged.read_artifact = files
     block = judged.ItemSource(b"s", task).draw(candidate="c", slot="1", skill="a", split="gate", index=0, count=3)
     one, two = version("1"), version("2")
     held = judged.Bench(task, None, ["program"], hidden=["h"], threads=3)
@@ -274,6 +281,12 @@ def _worked(judged: Any) -> None:
     held.clear()
     held.score(two, block, 9)
     assert [entry[0] for entry in says["told"][before:]] == ["drop", "load", "rollout"], "none of two models is left"
+    before, started = len(says["told"]), len(says["started"])
+    for _ in range(2):
+        held.clear()
+        held.score(theirs, block, 9)
+    assert says["started"][started:] == [(("program", "--library"), ("h",), 3)], "it is told once, by a fresh start"
+    assert [entry[0] for entry in says["told"][before:]] == ["drop", "load", "rollout", "drop", "load", "rollout"]
     says["tier"], worker = "reduced", held._worker
     held.close()
     assert not worker.alive
