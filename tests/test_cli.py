@@ -271,16 +271,17 @@ def test_a_missing_model_is_named(evolvent: Any, tmp_path: Path, files: dict[str
     assert {row["test"] for row in report["forecast"]} == {"gain", "kept:single", "kept:multi"}
 
 
+ASK = "if not attempts: return {'ask': prompt, 'n': 2, 'temperature': '0.6'}\n    "
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("return {'answer': prompt}", "it answers"),
-        ("return {'ask': prompt, 'n': 1, 'temperature': '0'}", "it asks"),
-        ("return attempts[0]", "with 0 attempts on '.*': IndexError"),
-        (
-            "return {'answer': 1 // len(attempts)} if attempts else {'ask': prompt, 'n': 1, 'temperature': '0'}",
-            "with 1",
-        ),
+        ("return {'answer': prompt}", "asks for 0 answers"),
+        (ASK + "return {'answer': attempts[1]['output']}", "asks for 2 answers"),
+        ("return attempts[0]", "after 0 empty answers to '.*': IndexError"),
+        (ASK + "return {'answer': 1 // 0}", "after 2 empty answers to '.*': ZeroDivisionError"),
+        ("return {'ask': prompt, 'n': 2, 'temperature': '0.6'}", "after 2 .* expected 1 to 0 answers"),
     ],
 )
 def test_a_program_in_python_is_tried_before_a_run(evolvent: Any, tmp_path: Path, line: str, found: str) -> None:
@@ -290,7 +291,7 @@ def test_a_program_in_python_is_tried_before_a_run(evolvent: Any, tmp_path: Path
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     report = json.loads(evolvent("check", "-C", tmp_path, "--json").out.splitlines()[0])
     (row,) = (row for row in report["checks"] if row["check"] == "scaffold")
-    assert row["ok"] == found.startswith("it ")
+    assert row["ok"] == found.startswith("asks")
     assert re.search(found, row["found"])
 
 

@@ -82,7 +82,7 @@ def check_writers(operators: Mapping[str, Operator], proposers: Sequence[str]) -
     """Raise `UsageError` for a plan of which nobody who proposes could choose anything: it would wait for ever."""
     open_ = [name for name, operator in operators.items() if not operator.spec.probe]
     to_write = [name for name in open_ if operators[name].spec.written]
-    if to_write == open_ and not set(proposers) - DRAWING:
+    if open_ and to_write == open_ and not set(proposers) - DRAWING:
         raise UsageError(
             f"{CONFIG_NAME}: plan.operators: {', '.join(to_write)} has to be written, and {', '.join(proposers)} only "
             "chooses; add language_model to proposers, or another operator"

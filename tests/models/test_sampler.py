@@ -39,13 +39,6 @@ PROMPTS = ["".join(random.Random(i).choices("abcdefgh", k=1 + i % 9)) + ">" for 
 prompts = st.lists(st.text("abcdefgh", min_size=1, max_size=12), min_size=1, max_size=12)
 
 
-def theirs(model: Decoder) -> hub.EvolventForCausalLM:
-    """The same as a model of the `transformers` library."""
-    made = hub.EvolventForCausalLM(hub.HubConfig(**model.config.plain()))
-    made.load_state_dict(model.state_dict())
-    return made.eval()
-
-
 def generated(model: Any, prompt: str, limit: int, codec: Codec = CODEC) -> str:
     """What `generate` says to this prompt alone."""
     encoded = codec.encode(prompt)
@@ -61,14 +54,15 @@ def generated(model: Any, prompt: str, limit: int, codec: Codec = CODEC) -> str:
 def test_greedy_is_generates_greedy(positions: str) -> None:
     model = tiny(positions)
     out = sample(model, CODEC, PROMPTS, max_new_tokens=30)
-    assert [texts[0] for texts in out.outputs] == [generated(theirs(model), prompt, 30) for prompt in PROMPTS]
+    assert [texts[0] for texts in out.outputs] == [generated(hub.theirs(model), prompt, 30) for prompt in PROMPTS]
 
 
 def test_answers_of_many_lengths_are_generates_too(toy_seed: Path) -> None:
     model, codec = from_files(read_folder(toy_seed))
     prompts = [p.prompt for skill in ("short", "long") for p in Strings().generate(skill, random.Random(2), 30)]
     out = sample(model, codec, prompts, max_new_tokens=20, rows=16)
-    assert [texts[0] for texts in out.outputs] == [generated(theirs(model), prompt, 20, codec) for prompt in prompts]
+    library = hub.theirs(model)
+    assert [texts[0] for texts in out.outputs] == [generated(library, prompt, 20, codec) for prompt in prompts]
     assert len({len(texts[0]) for texts in out.outputs}) > 3, "answers of one length would show little"
     assert out.tokens_written == sum(min(20, len(texts[0]) + 1) for texts in out.outputs)
 
@@ -83,7 +77,7 @@ def test_the_batch_does_not_matter(some: list[str], rows: int) -> None:
 
 def test_a_model_of_the_library_is_sampled_alike() -> None:
     draws: dict[str, Any] = {"num_samples": 3, "temperature": 1.0, "max_new_tokens": 40, "seed": 4}
-    assert sample(theirs(MODEL), CODEC, PROMPTS, **draws) == sample(MODEL, CODEC, PROMPTS, **draws)
+    assert sample(hub.theirs(MODEL), CODEC, PROMPTS, **draws) == sample(MODEL, CODEC, PROMPTS, **draws)
 
 
 def test_an_empty_prompt_gets_an_empty_answer_beside_others_and_alone() -> None:

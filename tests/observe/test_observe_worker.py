@@ -210,9 +210,10 @@ class Listening(Strings):
         return super().verify(problem, output, probe_seed)
 
 
-def test_the_judges_worker_runs_a_model_of_the_transformers_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_judges_worker_runs_a_model_of_the_transformers_library(kind: str, tmp_path: Path) -> None:
     """It has to know before it is locked in, so the bench starts it anew; its answers are those of a rollout here."""
-    toy_hub.byte_gpt2(tmp_path / "model")
+    toy_hub.made(kind, tmp_path / "model")
     files, store = read_folder(tmp_path / "model"), Store(tmp_path / "store")
     scaffold = {"kind": "vote", "answers": 3}
     version = {"model": store.put_tree(files, "model", {}), "scaffold": scaffold}

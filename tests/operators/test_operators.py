@@ -196,6 +196,7 @@ def test_a_plan_in_which_nobody_can_write_what_has_to_be_written_is_refused_at_t
         check_writers(load_operators(names), ["bandit", "rules"])
     check_writers(load_operators(names), ["bandit", "language_model"])
     check_writers(load_operators([*names, "gold"]), ["bandit"])
+    check_writers(load_operators(["null"]), ["bandit"])  # probes alone wait for nobody
 
 
 def test_a_directive_is_about_the_settings_of_the_run(bench: MakeBench) -> None:

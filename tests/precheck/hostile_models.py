@@ -166,6 +166,8 @@ def configs() -> dict[str, tuple[bytes, str]]:
         "bomb_text": ({"_name_or_path": "a" * 100_000}, "config"),
         "config_width_of_minus_one": ({"hidden_size": -1}, "config"),
         "config_width_is_true": ({"hidden_size": True}, "config"),
+        "config_positions_are_a_list": ({"positions": ["rope"]}, "config"),
+        "config_smear_is_a_text": ({"smear": "no"}, "config"),
     }
     made = {name: (dump({**CONFIG, **change}), kind) for name, (change, kind) in changes.items()}
     made["config_infinite"] = (dump(CONFIG)[:-1] + b', "initializer_range": 1e999}', "json")

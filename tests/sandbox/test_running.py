@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_a_question_is_answered_as_a_call_would_be(fresh: Any) -> None:
     told = running.outcome_of(running.answer(question()))
     assert told == running.runner().call(DOUBLE, "f", [[plain.encode(21)]])
     assert [plain.decode(result.value) for result in told.results] == [42]
+    assert told.seconds > 0, "a program's bound is kept by them"
 
 
 @pytest.mark.parametrize("changes", [{"source": 1}, {"function": None}, {"calls": "x"}, {"calls": [1]}])
@@ -93,3 +95,12 @@ def test_who_judges_does_not_go_on_in_another_tier(fresh: Any) -> None:
     fresh._tier = "bubblewrap of another day"
     with pytest.raises(SandboxError, match="tier changed from bubblewrap of another day to"):
         running.answer(question())
+
+
+def test_seconds_are_the_tasks_own_and_not_its_waiting(fresh: Any) -> None:
+    sleeps = "def f(x):\n    __import__('time').sleep(1)\n    return x\n"
+    with ThreadPoolExecutor(3) as threads:
+        told = list(threads.map(lambda x: running.runner().call(sleeps, "f", [[plain.encode(x)]]), range(3)))
+    assert all(outcome.status == "ok" and outcome.seconds >= 1 for outcome in told)
+    assert min(outcome.seconds for outcome in told) < 2, "whoever came later waited for one at least"
+    assert sorted(outcome.seconds for outcome in told)[1] < 2

@@ -229,7 +229,7 @@ def test_a_problem_has_a_bound_on_its_time_over_all_calls(monkeypatch: pytest.Mo
 
 
 def test_waiting_for_the_sandbox_is_not_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides of a match share one: a candidate that sleeps in there must not make the champion late."""
+    """Halves of a block share one: a problem that sleeps in there must not make one of the other half late."""
     monkeypatch.setattr(code, "MOST_SECONDS", 0.01)
 
     def waits(source: str, function: str, arguments: Sequence[Any]) -> tuple[Any, float]:

@@ -145,7 +145,7 @@ def test_parallel_requests_get_their_own_answers(files: dict[str, bytes], api: o
 
 
 def test_a_model_of_the_transformers_library_is_served_too(tmp_path: Path) -> None:
-    toy_hub.byte_gpt2(tmp_path, positions=64)
+    toy_hub.made("gpt2", tmp_path, positions=64)
     with serving(read_folder(tmp_path)) as server, client(server) as api:
         assert server.served.context == 64
         ask: Ask = {"model": NAME, "prompt": "h\u00e9llo \u20ac", "temperature": 1.5, "seed": 4, "max_tokens": 40}

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -193,7 +194,7 @@ def _sandbox(found: dict[str, str]) -> str:
     """Start a rollout worker as the judge does, and read what it proved."""
     from evolvent.sandbox import KERNEL
 
-    with _worker("strings") as (worker, tier):
+    with _worker("strings", "--library") as (worker, tier):  # so that the transformers library is tried too
         found |= {"isolation": tier, "network": _network(worker.pid)}
     if tier != KERNEL:
         raise CheckFailed(f"isolation is '{tier}', a judge needs '{KERNEL}' (Linux with seccomp and Landlock)")
@@ -288,22 +289,20 @@ def _goal(settings: Settings, task: Task) -> str:
 
 
 def _program(settings: Settings, task: Task) -> str:
-    """Try a program in Python on a problem, at first and once the model has answered nothing."""
+    """Let a program in Python go its way on a problem under a model that says nothing."""
     from evolvent.observe.rollout import execute
     from evolvent.scaffold import code, programs
 
     program: dict[str, Any] = settings.scaffold
-    prompt = task.generate(settings.plan.target, random.Random(0), 1)[0].prompt
-    said = programs.Tools(task.feedback, task.advance, task.revise).words(program["tools"], prompt, "")
-    found = code.Wish()
-    for attempts in ([], [{"prompt": prompt, "output": "", **said}]):
-        try:
-            found = code.read(
-                execute(program["source"], code.FUNCTION, [prompt, attempts])[0], prompt, program["answers"]
-            )
-        except ValueError as exc:
-            raise CheckFailed(f"{code.FUNCTION} with {len(attempts)} attempts on {prompt[:40]!r}: {exc}") from None
-    return f"a program in Python, tried twice in the sandbox: it {'answers' if found.answer is not None else 'asks'}"
+    problem = task.generate(settings.plan.target, random.Random(0), 1)[0]
+    tools = programs.Tools(*(partial(_called, task, name) for name in ("feedback", "advance", "revise")))
+    way, asked = code.Course(problem.prompt, program["answers"]), 0
+    while (wish := way.next(program["source"], execute)) is not None:
+        asked += wish.n
+        way.take(wish, [""] * wish.n, lambda prompt, text: tools.words(program["tools"], prompt, text))
+    if way.fault:
+        raise CheckFailed(f"{code.FUNCTION} after {asked} empty answers to {problem.prompt[:40]!r}: {way.fault}")
+    return f"a program in Python; in the sandbox it asks for {asked} answers when all are empty, and ends"
 
 
 def _called(task: Task, method: str, *arguments: Any) -> Any:

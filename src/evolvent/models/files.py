@@ -82,4 +82,4 @@ def longest(model: Any) -> int | None:
     """Tokens of the longest text that a model says it is made for."""
     name, config = "max_position_embeddings", model.config
     found = config.others.get(name) if isinstance(config, EvolventConfig) else getattr(config, name, None)
-    return found if isinstance(found, int) else None
+    return found if type(found) is int and found > 0 else None

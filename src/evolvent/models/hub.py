@@ -29,11 +29,11 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from evolvent.errors import ModelRefused, UsageError
 from evolvent.models.cache import Columns
 from evolvent.models.codec import TokenizerCodec
-from evolvent.models.transformer import EvolventConfig, Layers
+from evolvent.models.transformer import Decoder, EvolventConfig, Layers
 from evolvent.precheck import CONFIG, TOKENIZER, WEIGHTS
 from evolvent.precheck.texts import BUILT_IN
 
-__all__ = ["EvolventForCausalLM", "HubConfig", "built", "growing_cache"]
+__all__ = ["EvolventForCausalLM", "HubConfig", "built", "growing_cache", "theirs"]
 
 _ROOM_BYTES = 256 << 20
 
@@ -58,13 +58,15 @@ class HubConfig(PretrainedConfig):
         **kwargs: Any,
     ) -> None:
         own = EvolventConfig(
-            vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, positions, smear
-        )
-        theirs = {"tie_word_embeddings": False, **own.others, **kwargs}  # tied by construction: there is one matrix
+            vocab_size=vocab_size, hidden_size=hidden_size, num_hidden_layers=num_hidden_layers,
+            num_attention_heads=num_attention_heads, intermediate_size=intermediate_size, positions=positions,
+            smear=smear,
+        )  # fmt: skip
+        others = {"tie_word_embeddings": False, **own.others, **kwargs}  # tied by construction: there is one matrix
         for name, value in own.plain().items():
-            if name not in ("model_type", *theirs):
+            if name not in ("model_type", *others):
                 setattr(self, name, value)
-        super().__init__(**theirs)
+        super().__init__(**others)
 
 
 def _own(config: Any) -> EvolventConfig:
@@ -110,6 +112,13 @@ class EvolventForCausalLM(Layers, PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(loss=out.loss, logits=out.logits, past_key_values=cache)  # type: ignore[arg-type]
 
 
+def theirs(model: Decoder) -> EvolventForCausalLM:
+    """A copy of the built-in transformer as a model of the library."""
+    made = EvolventForCausalLM(HubConfig(**model.config.plain()))
+    made.load_state_dict(model.state_dict())
+    return made.eval()
+
+
 AutoConfig.register(BUILT_IN, HubConfig, exist_ok=True)
 AutoModelForCausalLM.register(HubConfig, EvolventForCausalLM, exist_ok=True)
 
@@ -124,16 +133,10 @@ class _GrowingLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._columns = Columns()
+        elif self._columns.keys is not self.keys:  # the library has cut it, or chosen rows
+            self._columns = Columns(self.keys, self.values)
         self.keys, self.values = self._columns.append(key_states, value_states)
         return self.keys, self.values
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        super().batch_repeat_interleave(repeats)
-        self._columns.replace(self.keys, self.values)  # type: ignore[arg-type]
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        super().batch_select_indices(indices)
-        self._columns.replace(self.keys, self.values)  # type: ignore[arg-type]
 
 
 def growing_cache() -> DynamicCache:

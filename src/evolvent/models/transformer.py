@@ -20,7 +20,7 @@ from evolvent.models.cache import Cache
 from evolvent.precheck.texts import BUILT_IN
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class EvolventConfig:
     """Configuration of the built-in transformer.
 
@@ -166,7 +166,7 @@ class Block(nn.Module):
         return both[..., :width], v
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Predicted:
     """What a forward pass gives: ``logits``, ``(B, T, V)``, the loss where labels were given, and the cache."""
 

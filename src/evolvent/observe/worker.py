@@ -34,11 +34,13 @@ from evolvent.types import Json
 MAX_MODELS = 8
 
 
-def _rehearse(task: Task) -> None:
+def _rehearse(task: Task, library: bool) -> None:
     """Run everything once: some libraries import late, and after isolation it would be too late."""
     codec = SqlCodec(8)
-    model = Decoder(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
-    model, loaded = from_files(to_files(model, codec))
+    made = Decoder(EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1))
+    model, loaded = from_files(to_files(made, codec))
+    if library:
+        model = importlib.import_module("evolvent.models.hub").theirs(made)
     prompt = "-- from\nCREATE TABLE a (b INTEGER);\n-- to\n-- migration\n"
     for kind in grammar.KINDS:
         scaffold = {"kind": kind} if kind == "direct" else {"kind": kind, "answers": 2}
@@ -102,9 +104,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(max(1, torch.get_num_threads()))
     task = tasks.load(arguments.task)
-    if arguments.library:
-        importlib.import_module("evolvent.models.hub")  # it could not be imported later
-    _rehearse(task)
+    _rehearse(task, arguments.library)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     tier = isolate(hidden=arguments.hidden)
     running.use(_Asking(source, sink))

@@ -2,7 +2,7 @@
 
 The numbers of a configuration are held against the tensors in the file before anything is built from them: of the
 built-in transformer every name and shape must be the one that they imply; of others no number may be larger than the
-file explains, and the loader compares the rest on a device without memory (`models/files.py`).
+file explains, and the loader compares the rest on a device without memory (`models/hub.py`).
 
 A chat template is never rendered, here or elsewhere in the package; it travels as text.
 
@@ -38,6 +38,7 @@ _LAYERS = re.compile(r"(n|num)_(\w+_)?(layers?|blocks?)|(en|de)coder_layers|dept
 _SMALL = 1 << 14  # a width this large is no bomb by itself, and defaults that the file does not use are smaller
 _MAX_REGEX, _MAX_REGEXES = 2000, 64
 _TOKENIZERS = ("BPE", "WordPiece", "WordLevel", "Unigram")
+_POSITIONS = ("rope", "none")  # of the built-in transformer
 _MARKS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -115,6 +116,8 @@ def _check_built_in(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     if layers > len(tensors):  # before so many names are written down
         _refuse("bomb", f"config.json: {layers} layers, {len(tensors)} tensors: weights do not fit config.json")
     expected = built_in_shapes(config)
+    if config.get("positions", "rope") not in _POSITIONS or type(config.get("smear", True)) is not bool:
+        _refuse("config", f"config.json: expected positions {' or '.join(_POSITIONS)}, and smear true or false")
     missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or unexpected:
         what = f"missing {missing[:3]}, unexpected {unexpected[:3]}"

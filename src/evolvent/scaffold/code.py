@@ -39,8 +39,8 @@ FUNCTION = "act"
 MOST_SOURCE = 4000  # characters: it travels in the genome, in the ledger and in memory
 MOST_ASKED = 4  # a prompt of its own may be so many times as long as the first one, and a thousand characters more
 MOST_SAID = 32_000  # characters of an answer
-# Of a problem, on the wall, over all calls. Waiting for the sandbox is not in it: a program that sleeps in there would
-# make another's problems late.
+# Of a problem, on the wall, over all calls. Waiting for the sandbox is not in it: halves of a block share one, and one
+# problem that sleeps in there would make those of the other half late.
 MOST_SECONDS = 3.0
 TEMPERATURES = ("0", "0.3", "0.6", "0.9")
 # What a program may import: nothing whose answer depends on when or where it is asked, so that rollouts repeat.
@@ -186,6 +186,7 @@ class Course:
         answer: in the end.
         stated: prompts that tools have stated.
         seconds: that the program ran.
+        fault: why it did not end by itself, for whoever wrote it.
     """
 
     prompt: str
@@ -194,6 +195,7 @@ class Course:
     answer: str | None = None
     stated: set[str] = field(default_factory=set)
     seconds: float = 0.0
+    fault: str = ""
 
     def next(self, source: str, execute: Execute) -> Wish | None:
         """What to ask, or ``None`` once there is an answer."""
@@ -203,8 +205,8 @@ class Course:
             if self.seconds > MOST_SECONDS:
                 raise ValueError(f"took more than {MOST_SECONDS:g} s")
             wish = read(said, self.prompt, self.left)
-        except ValueError:  # the program has failed here: what the model said first stands
-            self.answer = self.attempts[0]["output"] if self.attempts else ""
+        except ValueError as exc:  # the program has failed here: what the model said first stands
+            self.fault, self.answer = str(exc), self.attempts[0]["output"] if self.attempts else ""
             return None
         self.answer = wish.answer
         return wish if wish.answer is None else None
