@@ -2,7 +2,7 @@
 
 Arm ``demo``: the demo's own settings; wall time in which neither a job nor the judge was at work, as a share of the
 run's. Arm ``toy``: 1,000 turns of the real loop over a real ledger and store, on a toy world whose jobs and judge
-answer at once; a turn at the end against a turn at the start, and the growth of ledger and store.
+answer at once; turns at the end against those at the start of a run beside it, and the growth of ledger and store.
 
 Run ``python benchmarks/overhead.py [--quick]``; arms run one after the other.
 """
@@ -15,7 +15,8 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,47 +143,52 @@ class ToyJudge:
         return {"items": {"multi": 1}, "tokens": 1}
 
 
-def toy_arm(unit: Unit) -> dict[str, Any]:
-    """Turn times and sizes over a long history."""
-    folder = unit.folder / "run"
+@contextmanager
+def _toy_loop(folder: Path, turns: int) -> Iterator[Loop]:
+    """The real loop over a real ledger and store, in a world that answers at once."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    turns = unit.settings["toy_turns"]
     settings = plan.parse({**DEMO, "dev": {"problems": 20}, "goal": {"gain_points": 20, "turns": turns}}, "toy")
     store = Store(folder / "store")
     engine = ToyEngine(store)
-    times, sizes = [], []
     with Ledger.open(folder / "ledger.sqlite", settings.run_id, create=True) as ledger:
         ledger.acquire()
         candidate = Candidate(model=engine.model, scaffold={"kind": "direct"}, genome="toy")
-        state = State()
         dev = DevSet(engine=engine, store=store, settings=settings, skills=("single", "multi"))  # type: ignore[arg-type]
         loop = Loop(
             ledger=ledger, store=store, engine=engine, judge=ToyJudge(), settings=settings,  # type: ignore[arg-type]
-            operators=load_operators(settings.plan.operators), proposer=BanditProposer(), state=state,
+            operators=load_operators(settings.plan.operators), proposer=BanditProposer(), state=State(),
             gold=store.put_bytes(b"gold"), dev=dev, max_new_tokens=8,
         )  # fmt: skip
         seed = {"version": candidate.hash, "candidate": candidate.plain(), "policy": {}, "parameters": 1, "gold": ""}
         loop.once("seed.imported", "seed", lambda: seed)
-        for turn in range(1, turns + 1):
-            started = time.perf_counter()
-            loop.turn()
-            times.append(time.perf_counter() - started)
-            if turn % (turns // 4) == 0:
-                sizes.append(
-                    {
-                        "turn": turn,
-                        "events": ledger.head()[0],
-                        "ledger": _size(folder, "ledger*"),
-                        "store": _size(folder, "store/**/*"),
-                    }
-                )
-    tenth = turns // 10
-    return {
-        "first_ms": round(1000 * statistics.median(times[:tenth]), 2),
-        "last_ms": round(1000 * statistics.median(times[-tenth:]), 2),
-        "sizes": sizes,
-    }
+        yield loop
+
+
+def toy_arm(unit: Unit) -> dict[str, Any]:
+    """Sizes over a long history, and its last turns turn about with the first ones of a fresh run."""
+    folder, turns = unit.folder / "run", unit.settings["toy_turns"]
+    sizes: list[dict[str, int]] = []
+    young_s, old_s = [], []
+
+    def turn(loop: Loop) -> float:
+        started = time.perf_counter()
+        loop.turn()
+        return time.perf_counter() - started
+
+    with _toy_loop(folder, turns) as old, _toy_loop(unit.folder / "young", turns) as young:
+        for number in range(1, turns + 1):
+            taken = turn(old)
+            if (
+                number > turns - turns // 10
+            ):  # beside each other: the clock of a busy machine drifts by more than the bar
+                old_s.append(taken)
+                young_s.append(turn(young))
+            if number % (turns // 4) == 0:
+                size = {"ledger": _size(folder, "ledger*"), "store": _size(folder, "store/**/*")}
+                sizes.append({"turn": number, "events": old.ledger.head()[0], **size})
+    first_ms, last_ms = (round(1000 * statistics.median(times), 2) for times in (young_s, old_s))
+    return {"first_ms": first_ms, "last_ms": last_ms, "sizes": sizes}
 
 
 def _size(folder: Path, pattern: str) -> int:
