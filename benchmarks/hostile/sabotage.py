@@ -244,7 +244,10 @@ class _Secretive:
 def _listened() -> str:
     """A worker of ours in the candidate's place: all it is told is handle, scaffold, prompts, a seed, a limit, how."""
     judge_bench.IsolatedProcess = _Overheard
-    judge_bench.read_artifact = lambda store, name: {"model.safetensors": b"x"}
+    judge_bench.read_artifact = lambda store, name: {
+        "model.safetensors": b"x",
+        "config.json": b'{"model_type": "evolvent"}',
+    }
     task = _Secretive()
     secret = bytes(range(32))
     with tempfile.TemporaryDirectory() as root:
