@@ -179,9 +179,8 @@ def toy_arm(unit: Unit) -> dict[str, Any]:
     with _toy_loop(folder, turns) as old, _toy_loop(unit.folder / "young", turns) as young:
         for number in range(1, turns + 1):
             taken = turn(old)
-            if (
-                number > turns - turns // 10
-            ):  # beside each other: the clock of a busy machine drifts by more than the bar
+            if number > turns - turns // 10:
+                # Beside each other: the clock of a busy machine drifts by more than the bar.
                 old_s.append(taken)
                 young_s.append(turn(young))
             if number % (turns // 4) == 0:

@@ -294,7 +294,10 @@ def _program(settings: Settings, task: Task) -> str:
     from evolvent.scaffold import code, programs
 
     program: dict[str, Any] = settings.scaffold
-    problem = task.generate(settings.plan.target, random.Random(0), 1)[0]
+    problems = _called(task, "generate", settings.plan.target, random.Random(0), 1)
+    if not problems:
+        raise CheckFailed(f"generate made no problem of {settings.plan.target!r} to try the program on")
+    problem = problems[0]
     tools = programs.Tools(*(partial(_called, task, name) for name in ("feedback", "advance", "revise")))
     way, asked = code.Course(problem.prompt, program["answers"]), 0
     while (wish := way.next(program["source"], execute)) is not None:

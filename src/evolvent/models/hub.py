@@ -74,7 +74,7 @@ def _own(config: Any) -> EvolventConfig:
 
 
 class EvolventForCausalLM(Layers, PreTrainedModel, GenerationMixin):
-    """The model with everything of that ecosystem: `save_pretrained`, `generate`, PEFT, Auto classes."""
+    """The model as that library's: `save_pretrained`, `generate`, Auto classes."""
 
     config_class = HubConfig
     base_model_prefix = "model"

@@ -153,9 +153,8 @@ def _program(value: object) -> None:
 
 def _field(name: str, values: tuple[Any, ...]) -> str:
     """A field of a step with its values: a range of whole numbers, or the texts that it may be."""
-    return (
-        f"{name} {values[0]}..{values[-1]}" if type(values[0]) is int else f"{name} " + "|".join(map(_quoted, values))
-    )
+    whole = type(values[0]) is int
+    return f"{name} {values[0]}..{values[-1]}" if whole else f"{name} {'|'.join(map(_quoted, values))}"
 
 
 def _quoted(text: str) -> str:
