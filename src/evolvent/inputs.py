@@ -102,3 +102,9 @@ def plain_lines(data: bytes) -> list[bytes]:
         LZMAError: it begins like xz and is none.
     """
     return (lzma.decompress(data) if data.startswith(XZ) else data).splitlines()
+
+
+def read_pairs(data: bytes) -> list[tuple[str, str]]:
+    """Prompts and answers of a data artifact: JSON lines, plain or xz."""
+    rows = (json.loads(line) for line in plain_lines(data) if line.strip())
+    return [(str(row["prompt"]), str(row["answer"])) for row in rows]

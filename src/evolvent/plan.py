@@ -245,7 +245,7 @@ class Settings(_Strict):
 
     task: str = Field(description="registered name or module:function")
     model: str = Field(description="sql-seed, or a local folder in save_pretrained layout")
-    scaffold: dict[str, str | int | list[dict[str, str | int] | str]] = Field(
+    scaffold: dict[str, str | int | list[dict[str, str | int] | list[str] | str]] = Field(
         default={"kind": "direct"}, description="reasoning program under which the seed answers"
     )
     gold: str = Field(

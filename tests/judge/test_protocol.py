@@ -239,6 +239,38 @@ def test_the_longest_program_may_be_asked_about(world: World) -> None:
     assert checked_request({"op": "decide", "question": question})["question"] == question
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    bank=st.lists(
+        st.lists(st.text(alphabet="ab\n\t \\é中\x00\x1b\u2028\ud800\ufb2c\u0301", max_size=8), max_size=3), max_size=4
+    )
+)
+def test_all_examples_that_a_program_may_have_may_be_asked_about(world: World, bank: list[list[str]]) -> None:
+    scaffold = {"kind": "steps", "steps": [{"do": "recall", "n": 1}], "examples": bank}
+    question = world.question(world.version(75, 70)).plain()
+    question["candidate"] = {**question["candidate"], "scaffold": scaffold}
+    try:
+        grammar.check(scaffold)
+    except ValueError:
+        with pytest.raises(UsageError, match="examples"):
+            checked_request({"op": "decide", "question": question})
+        return
+    assert checked_request({"op": "decide", "question": question})["question"] == question
+    assert json.loads(canonical_json(scaffold)) == scaffold, "the ledger keeps them as they are"
+
+
+@pytest.mark.parametrize("char", ["a", "\n", "\\", "\U0001f600"])
+def test_a_question_about_versions_full_of_examples_fits_into_a_frame(world: World, char: str) -> None:
+    bank = [[f"{i:02d}" + char * 92, char * 93] for i in range(64)]
+    scaffold = {"kind": "steps", "steps": [{"do": "recall", "n": 1}], "examples": bank}
+    grammar.check(scaffold)
+    question = world.question(world.version(75, 70)).plain()
+    for name in ("candidate", "incumbent", "anchor"):
+        question[name] = {**question[name], "scaffold": scaffold}
+    request = checked_request({"op": "decide", "question": question})
+    assert len(json.dumps(request, ensure_ascii=False).encode()) < MAX_REQUEST_BYTES
+
+
 @pytest.mark.parametrize("source", ["#" * 4001, "\x1b[2J", 7, None, ["def"], {"a": "b" * 300}])
 def test_no_other_text_is_longer_than_its_cap(world: World, source: Any) -> None:
     question = world.question(world.version(75, 70)).plain()

@@ -86,8 +86,8 @@ def choices(name: str) -> list[dict[str, Any]]:
 
 def test_all_operators_are_examined() -> None:
     assert NAMES == [
-        "code_edit", "directive", "gold", "null", "planted_regression", "policy", "policy_edit", "red_team", "scaffold",
-        "scaffold_edit", "scaffold_patch", "self_labels", "testing",
+        "code_edit", "directive", "examples", "gold", "null", "planted_regression", "policy", "policy_edit", "red_team",
+        "scaffold", "scaffold_edit", "scaffold_patch", "self_labels", "testing",
     ]  # fmt: skip
 
 
@@ -175,6 +175,87 @@ def test_a_program_in_python_is_begun_edited_and_not_confused_with_steps(bench: 
         operator("scaffold_edit").build(
             bench("scaffold_edit", {"edit": "mutate", "number": 1}, scaffold=first.scaffold)
         )
+
+
+GOLD = [["ab>", "ba"], ["abc>", "cba"], ["dcba>", "abcd"], ["eff>", "ffe"]]
+
+
+@pytest.mark.parametrize(
+    ("how", "program", "steps"),
+    [
+        ("show", {"kind": "direct"}, ["show", "sample"]), ("recall", {"kind": "direct"}, ["recall", "sample", "vote"]),
+        ("recall", {"kind": "revise", "answers": 4}, ["recall", "repair"]),
+        ("recall", {"kind": "stepwise", "answers": 4}, ["recall", "advance"]),
+        ("recall", {"kind": "vote", "answers": 4}, ["recall", "sample", "vote"]),
+        ("show", {"kind": "retry", "answers": 4}, ["show", "sample", "retry"]),
+    ],
+)  # fmt: skip
+def test_examples_come_from_gold_before_the_models_own_and_the_program_is_made_to_use_them(
+    how: str, program: dict[str, Any], steps: list[str], bench: MakeBench
+) -> None:
+    parent = bench("examples", {"how": how, "n": 2}, scaffold=program)
+    wrong = [{"prompt": p, "answer": "x"} for p, _ in GOLD]
+    long = [
+        {"prompt": "a" * 1500 + ">", "answer": ""},
+        {"prompt": "a\0>", "answer": "a"},
+        {"prompt": "", "answer": "a"},
+    ]
+    own = parent.store.put_bytes("".join(json.dumps(row) + "\n" for row in [*wrong, *long]).encode())
+    built = operator("examples").build(replace(parent, pool=(own,)))
+    assert sorted(built.scaffold["examples"]) == GOLD
+    assert [step["do"] for step in built.scaffold["steps"]] == steps
+    grammar.check(built.scaffold)
+    again = operator("examples").build(replace(parent, scaffold=built.scaffold))
+    assert [step["do"] for step in again.scaffold["steps"]].count(how) == 1, "in place of the ones before"
+
+
+def test_as_many_examples_are_taken_as_a_program_holds(bench: MakeBench) -> None:
+    parent = bench("examples", {"how": "show", "n": 8})
+    rows = [{"prompt": f"{i:03d}" + "b" * 400, "answer": "c" * 100} for i in range(100)]
+    few = parent.store.put_bytes("".join(json.dumps(row) + "\n" for row in rows).encode())
+    many = parent.store.put_bytes(
+        "".join(json.dumps({"prompt": str(i), "answer": ""}) + "\n" for i in range(99)).encode()
+    )
+    taken = [
+        operator("examples").build(replace(parent, gold=gold, pool=())).scaffold["examples"] for gold in (few, many)
+    ]
+    assert [len(bank) for bank in taken] == [12_000 // 503, 64]
+    assert taken[0] != sorted(taken[0]), "drawn, not the first ones"
+
+
+def test_without_anything_to_go_by_or_steps_to_put_it_into_no_examples_are_given(bench: MakeBench) -> None:
+    parent = bench("examples", {"how": "recall", "n": 1})
+    with pytest.raises(JobFailed, match="no gold or verified answer"):
+        operator("examples").build(replace(parent, gold="", pool=()))
+    for program in ({"kind": "policy", **policy.BY_HAND}, {"kind": "code", **code.WRITTEN["retry"]}):
+        with pytest.raises(JobFailed, match="has no steps"):
+            operator("examples").build(replace(parent, scaffold=program))
+    full = {"kind": "steps", "steps": [{"do": "sample", "n": 1, "temperature": "0.6"}] * 6}
+    with pytest.raises(JobFailed, match="1 to 6 steps"):
+        operator("examples").build(replace(parent, scaffold=full))
+
+
+def test_a_patch_and_an_edit_keep_the_champions_examples_while_a_step_uses_them(bench: MakeBench) -> None:
+    using = [{"do": "recall", "n": 2}, {"do": "vote", "by": "text"}]
+    champion = {"kind": "steps", "steps": using, "examples": GOLD}
+    patch, check = operator("scaffold_patch"), operator("scaffold_patch").spec.written["scaffold"].check
+    fewer = {"kind": "steps", "steps": [{"do": "recall", "n": 1}]}
+    check(fewer)
+    with pytest.raises(ValueError, match="leave them out"):
+        check({**fewer, "examples": GOLD})
+    built = patch.build(bench("scaffold_patch", {"scaffold": fewer}, scaffold=champion))
+    assert built.scaffold == {**fewer, "examples": GOLD}
+    direct = {"kind": "steps", "steps": grammar.steps_of({"kind": "direct"})}
+    assert patch.build(bench("scaffold_patch", {"scaffold": direct}, scaffold=champion)).scaffold == direct
+    with pytest.raises(JobFailed, match="champion has none"):
+        patch.build(bench("scaffold_patch", {"scaffold": fewer}))
+    with pytest.raises(JobFailed, match="this program already"):
+        patch.build(bench("scaffold_patch", {"scaffold": {"kind": "steps", "steps": using}}, scaffold=champion))
+    for number in range(16):
+        child = operator("scaffold_edit").build(
+            bench("scaffold_edit", {"edit": "mutate", "number": number}, scaffold=champion)
+        )
+        grammar.check(child.scaffold)
 
 
 def test_a_written_program_is_checked_and_no_policy_and_not_the_champions_own(bench: MakeBench) -> None:

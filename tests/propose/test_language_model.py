@@ -519,3 +519,16 @@ def test_a_program_that_it_wrote_is_promoted_by_the_gate_or_waits_for_a_person(
     kinds_ = {event.kind for event in events}
     assert ("held" in kinds_, "promoted" in kinds_) == (bool(jump), not jump)
     assert serves == ({"kind": "direct"} if jump else {**PYTHON, "source": source})
+
+
+def test_examples_that_the_champions_program_carries_are_counted_and_not_sent() -> None:
+    steps = [{"do": "recall", "n": 2}, {"do": "vote", "by": "text"}]
+    scaffold = {
+        "kind": "steps",
+        "steps": steps,
+        "examples": [["a ticket of a customer", "refund"], ["lost my purse", "theft"]],
+    }
+    sent = messages(situation(scaffold=scaffold), [*SPECS, PATCH], 2)[1]["content"]
+    rows = [json.loads(line) for line in sent.splitlines() if line.startswith("{")]
+    assert rows[-1]["program of the champion, whole"] == {"kind": "steps", "steps": steps, "examples": 2}
+    assert not any(text in sent for text in ("customer", "refund", "purse", "theft"))

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from evolvent.errors import SandboxError, UsageError
 from evolvent.judge.questions import Question, SealedQuestion, StandingQuestion
-from evolvent.scaffold import code
+from evolvent.scaffold import code, examples
 from evolvent.types import canonical_json, sha256_hex
 
 __all__ = [
@@ -174,19 +174,25 @@ def _is_protected(value: Any) -> bool:
 
 
 def _short(version: Any) -> Any:
-    """A version without the source of a program that is Python: the one long text of a question, checked by its own.
+    """A version without a program's source and examples: the long texts of a question, checked by their own rules.
 
     Raises:
-        UsageError: it is no text that a program may be.
+        UsageError: they are not what a program may hold.
     """
     scaffold: Any = version.get("scaffold") if isinstance(version, dict) else None
-    if not isinstance(scaffold, dict) or "source" not in scaffold:
+    if not isinstance(scaffold, dict):
         return version
-    if not code.is_text(scaffold["source"]):
+    if "source" in scaffold and not code.is_text(scaffold["source"]):
         raise UsageError(
             f"question: a program's source is a text of at most {code.MOST_SOURCE} printable characters and lines"
         )
-    return {**version, "scaffold": {name: value for name, value in scaffold.items() if name != "source"}}
+    if "examples" in scaffold:
+        try:
+            examples.check(scaffold["examples"])
+        except ValueError as exc:
+            raise UsageError(f"question: {exc}") from None
+    rest = {name: value for name, value in scaffold.items() if name not in ("source", "examples")}
+    return {**version, "scaffold": rest}
 
 
 def _bounded(where: str, value: Any, depth: int) -> None:

@@ -102,7 +102,7 @@ class ScaffoldEdit:
             child = edits.cross(parent, partner, rng, allowed | grammar.tools(partner), most)
         if child == parent:
             raise JobFailed("no_edit", f"no {params['edit']} number {params['number']} of this program fits its bounds")
-        return Built(model=bench.model, scaffold={"kind": "steps", "steps": child}, policy=bench.policy)
+        return Built(model=bench.model, scaffold=grammar.of_steps(child, bench.scaffold), policy=bench.policy)
 
 
 CODE_EDIT = OperatorSpec(
@@ -148,7 +148,12 @@ def _program(value: object) -> None:
     """Raise `ValueError` for anything but a program of steps or in Python."""
     if not isinstance(value, dict) or value.get("kind") not in ("steps", grammar.CODE):
         raise ValueError("scaffold: expected an object of kind steps or code")
-    grammar.check(value)
+    if grammar.EXAMPLES in value:
+        raise ValueError("scaffold.examples: are the champion's; leave them out")
+    if value["kind"] == "steps" and value.keys() == {"kind", "steps"}:
+        grammar.check_steps(value["steps"])  # whether there are examples for them is known where it is built
+    else:
+        grammar.check(value)
 
 
 def _field(name: str, values: tuple[Any, ...]) -> str:
@@ -167,7 +172,7 @@ _FORM = (
         f"{name}({', '.join(_field(field, values) for field, values in verb.fields.items())})"
         for name, verb in grammar.VERBS.items()
     )
-    + ' (each {"do": name, and all its fields}); or '
+    + ' (each {"do": name, and all its fields}; recall and show only under a champion that has examples); or '
     f'{{"kind": "code", "answers": 1..{grammar.MOST_ANSWERS}, "tools": some of '
     f"{', '.join(map(_quoted, sorted(grammar.TOOLS)))} in that order, "
     f'"source": Python of at most {code.MOST_SOURCE} characters}} with {code.FUNCTION}(prompt, attempts), called again '
@@ -196,9 +201,13 @@ class ScaffoldPatch:
         """No job, and nothing is run: the version is the parent's weights under the program.
 
         Raises:
-            JobFailed: ``no_edit``: it is the champion's own.
+            JobFailed: ``no_edit``: it is the champion's own, or it uses examples and the champion has none.
         """
-        scaffold = bench.proposal.params["scaffold"]
-        if scaffold == bench.scaffold:
+        written = bench.proposal.params["scaffold"]
+        if written["kind"] == "steps":
+            if grammar.EXAMPLES in grammar.tools(written["steps"]) and grammar.EXAMPLES not in bench.scaffold:
+                raise JobFailed("no_edit", "it recalls or shows examples, and the champion has none")
+            written = grammar.of_steps(written["steps"], bench.scaffold)
+        if written == bench.scaffold:
             raise JobFailed("no_edit", "the champion has this program already")
-        return Built(model=bench.model, scaffold=dict(scaffold), policy=bench.policy)
+        return Built(model=bench.model, scaffold=dict(written), policy=bench.policy)

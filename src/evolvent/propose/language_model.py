@@ -155,7 +155,7 @@ def messages(situation: Situation, specs: Sequence[OperatorSpec], count: int) ->
 
 
 def _rows(situation: Situation, specs: Sequence[OperatorSpec]) -> Iterator[dict[str, Any]]:
-    champion = {"policy": dict(situation.policy), "scaffold": dict(situation.scaffold)}
+    champion = {"policy": dict(situation.policy), "scaffold": _program(situation)}
     yield {"turn": situation.turn, "target_solved": situation.band, "champion": champion}
     for spec in _offered(specs):
         space = {name: list(values) for name, values in spec.space.items()}
@@ -187,7 +187,12 @@ def _to_write(situation: Situation, specs: Sequence[OperatorSpec]) -> Iterator[d
     for spec in writing:
         yield {"operator": spec.name, "written": {name: one.form for name, one in spec.written.items()}}
     if writing:
-        yield {"program of the champion, whole": dict(situation.scaffold)}
+        yield {"program of the champion, whole": _program(situation)}
+
+
+def _program(situation: Situation) -> dict[str, Any]:
+    """The champion's scaffold with the number of its examples in their place: those are prompts and answers."""
+    return {name: len(value) if name == "examples" else value for name, value in situation.scaffold.items()}
 
 
 def _cut(value: Any, depth: int = 0) -> Any:

@@ -126,10 +126,13 @@ def pairs(table: Mapping[str, Any], limit: int = 160) -> str:
 
 
 def program(scaffold: Mapping[str, Any]) -> str:
-    """A scaffold in words; one in Python with its lines, whole: a person may be asked about it."""
+    """A scaffold in words; with the lines of one in Python and its examples: a person may be asked about it."""
     if not isinstance(source := scaffold.get("source"), str):
-        rest = {key: value for key, value in scaffold.items() if key != "kind"}
-        return ", ".join(filter(None, (clean(scaffold.get("kind", ""), 40), pairs(rest))))
+        known = scaffold.get("examples", ())
+        rest = {key: value for key, value in scaffold.items() if key not in ("kind", "examples")}
+        rest |= {"examples": len(known)} if known else {}
+        lines = [f"{clean(prompt, 60)} => {clean(answer, 60)}" for prompt, answer in known]
+        return "\n".join([", ".join(filter(None, (clean(scaffold.get("kind", ""), 40), pairs(rest)))), *lines])
     tools = ", ".join(clean(tool, 20) for tool in scaffold.get("tools", ())) or "none"
     lines = [line.expandtabs(4).rstrip() for line in source.split("\n") if line.strip()]
     shown = ["".join("\ufffd" if unicodedata.category(char) in _CONTROL else char for char in line) for line in lines]

@@ -94,12 +94,12 @@ WRITTEN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def is_text(source: object) -> bool:
-    """Whether a program may be that text: not too long, of printable characters, lines and tabs, and in normal form.
+def is_text(source: object, most: int = MOST_SOURCE) -> bool:
+    """Whether a program may hold that text: not too long, of printable characters, lines and tabs, and in normal form.
 
     Else it would be another one after it was written down: the ledger keeps texts in Unicode's form NFC.
     """
-    if not isinstance(source, str) or len(source) > MOST_SOURCE:
+    if not isinstance(source, str) or len(source) > most:
         return False
     return re.sub("[\n\t]", "", source).isprintable() and unicodedata.is_normalized("NFC", source)
 

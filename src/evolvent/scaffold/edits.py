@@ -3,7 +3,7 @@
 Pure functions of their arguments and the generator. What comes out is always a program that `grammar.check_steps`
 accepts, asks for no more answers than it may, and uses no tool that was not allowed: an edit is made blindly, looked
 at, and made again; after `TRIES` the parent comes back. ``abstain`` is taken out but never put in, since no task counts
-silence as right.
+silence as right; so are ``recall`` and ``show``, since examples come from an operator of their own.
 
 Not here: which edit is worth trying (`propose/`, `benchmarks/scaffolds.py`); programs as Python code.
 """
@@ -14,10 +14,10 @@ import random
 from collections.abc import Callable, Collection
 from typing import Any
 
-from evolvent.scaffold.grammar import MOST_ANSWERS, VERBS, Step, answers, check_steps, tools
+from evolvent.scaffold.grammar import EXAMPLES, MOST_ANSWERS, VERBS, Step, answers, check_steps, tools
 
 TRIES = 64
-_INSERTED = tuple(verb for verb in VERBS if verb != "abstain")
+_INSERTED = tuple(name for name, verb in VERBS.items() if name != "abstain" and verb.tool != EXAMPLES)
 
 Steps = list[Step]
 

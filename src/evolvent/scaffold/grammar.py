@@ -6,11 +6,13 @@ attempts into another; the first attempt of the last pool is the answer::
     {"kind": "steps", "steps": [{"do": "sample", "n": 4, "temperature": "0.6"}, {"do": "check", "by": "feedback"},
                                 {"do": "vote", "by": "text"}]}
 
-Programs written by hand have names, ``{"kind": "vote", "answers": 12}``; `steps_of` writes them out, and nothing else
-runs them. Every field has finitely many values, each step names the tool that it uses, and no step asks the model an
-unknown number of times: `answers` reads the bound off the text, and `check` holds it under `MOST_ANSWERS`. Two kinds
-have no steps: ``{"kind": "policy", ...}`` answers every prompt with the policy that it states, and asks no model;
-``{"kind": "code", ...}`` is a Python function that only a sandbox runs (`code.py`), and states its bound.
+A program may carry solved problems, ``"examples": [[prompt, answer], ...]``, for its steps `recall` and `show`
+(`examples.py`). Programs written by hand have names, ``{"kind": "vote", "answers": 12}``; `steps_of` writes them out,
+and nothing else runs them. Every field has finitely many values, each step names the tool that it uses, and no step
+asks the model an unknown number of times: `answers` reads the bound off the text, and `check` holds it under
+`MOST_ANSWERS`. Two kinds have no steps: ``{"kind": "policy", ...}`` answers every prompt with the policy that it
+states, and asks no model; ``{"kind": "code", ...}`` is a Python function that only a sandbox runs (`code.py`), and
+states its bound.
 
 Not here: running (`programs.py`), changing (`edits.py`).
 """
@@ -22,10 +24,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from evolvent import policy
-from evolvent.scaffold import code
+from evolvent.scaffold import code, examples
 
 TEMPERATURE = 0.6
 TOOLS = ("feedback", "advance", "revise")  # methods of a task that run an answer; all see a prompt and an output only
+EXAMPLES = "examples"  # what `recall` and `show` use: solved problems that stand in the scaffold
 MOST_ANSWERS, MOST_STEPS = 16, 6
 
 # Bounds under which the three cost about the same tokens, 2.8 to 3.0 times a direct answer, where they have work to do
@@ -46,13 +49,15 @@ class Verb:
 
     Attributes:
         fields: its fields, each with all values that it may have.
-        makes: it can begin a program; the others need an attempt to work on.
+        makes: it makes attempts, so it can begin a program; most others need an attempt to work on.
         tool: the tool that it always uses, ``""`` for none or for what its field ``by`` names.
+        alone: it needs no attempt either.
     """
 
     fields: Mapping[str, tuple[Any, ...]]
     makes: bool = False
     tool: str = ""
+    alone: bool = False
 
 
 VERBS: Mapping[str, Verb] = {
@@ -71,6 +76,10 @@ VERBS: Mapping[str, Verb] = {
     "repair": Verb({"times": _COUNTS, "temperature": _WARM}, tool="revise"),
     # Say nothing where less than this share of the attempts is the same text: nobody counts that as right.
     "abstain": Verb({"below": ("0.2", "0.4", "0.6", "0.8")}),
+    # The answers of the n examples most like the problem join the pool, the most alike first; nothing is asked.
+    "recall": Verb({"n": _COUNTS[:8]}, makes=True, tool=EXAMPLES),
+    # From here on the problem's own prompt is asked with the n most alike examples in front, the most alike last.
+    "show": Verb({"n": _COUNTS[:8]}, tool=EXAMPLES, alone=True),
 }
 
 WRITTEN: Mapping[str, Callable[[int], list[Step]]] = {
@@ -119,8 +128,14 @@ def answers(steps: Sequence[Step]) -> int:
 
 
 def tools(steps: Sequence[Step]) -> set[str]:
-    """Tools that a program uses."""
-    return {VERBS[step["do"]].tool or step.get("by", "text") for step in steps} & set(TOOLS)
+    """Tools that a program uses, and `EXAMPLES` if it uses those."""
+    return {VERBS[step["do"]].tool or step.get("by", "text") for step in steps} & {*TOOLS, EXAMPLES}
+
+
+def of_steps(steps: Sequence[Step], scaffold: Scaffold) -> Scaffold:
+    """A program of these steps, with the examples of another if they use any."""
+    made = {"kind": "steps", "steps": list(steps)}
+    return {**made, EXAMPLES: scaffold[EXAMPLES]} if EXAMPLES in tools(steps) else made
 
 
 def check(scaffold: Scaffold) -> None:
@@ -129,12 +144,14 @@ def check(scaffold: Scaffold) -> None:
     Raises:
         ValueError: unknown kind, key or step; no policy where one is stated; a value that its field does not have;
             `answers` of a written program outside 2..16; a program without an attempt to work on, with too many steps,
-            or that may ask too often; Python that `code.parsed` refuses.
+            or that may ask too often; steps that use examples without any, or examples that no step uses; Python that
+            `code.parsed` refuses.
     """
     kind = scaffold.get("kind")
     if kind == "steps":
-        _only(scaffold, {"kind", "steps"}, "scaffold")
+        _only(scaffold, {"kind", "steps", *scaffold.keys() & {EXAMPLES}}, "scaffold")
         check_steps(scaffold["steps"])
+        _check_examples(scaffold)
     elif kind == POLICY:
         policy.check(stated(scaffold))
     elif kind == CODE:
@@ -156,6 +173,7 @@ def check_steps(steps: Any) -> None:
     """
     if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
         raise ValueError(f"scaffold.steps: expected a list of 1 to {MOST_STEPS} steps")
+    made = False
     for place, step in enumerate(steps):
         where = f"scaffold.steps[{place}]"
         name: Any = step.get("do") if isinstance(step, dict) else None
@@ -166,14 +184,29 @@ def check_steps(steps: Any) -> None:
         for field, values in verb.fields.items():
             if type(step[field]) is not type(values[0]) or step[field] not in values:
                 raise ValueError(f"{where}.{field}: expected one of {', '.join(map(str, values))}, got {step[field]!r}")
-        if place == 0 and not verb.makes:
+        made = made or verb.makes
+        if not made and not verb.alone:
             raise ValueError(
                 f"{where}: there is no attempt yet that {name} could work on; begin with sample or advance"
             )
         if name == "sample" and step["temperature"] == "0" and step["n"] != 1:
             raise ValueError(f"{where}.n: greedy answers are all the same, expected 1, got {step['n']}")
+    if not made:
+        raise ValueError("scaffold.steps: no step makes an attempt; add sample or advance")
     if answers(steps) > MOST_ANSWERS:
         raise ValueError(f"scaffold.steps: expected at most {MOST_ANSWERS} answers, got {answers(steps)}")
+
+
+def _check_examples(scaffold: Scaffold) -> None:
+    used = EXAMPLES in tools(scaffold["steps"])
+    if used != (EXAMPLES in scaffold):
+        raise ValueError(
+            "scaffold.examples: recall and show need them; expected a list of [prompt, answer]"
+            if used
+            else "scaffold.examples: no step uses them; add recall or show, or leave them out"
+        )
+    if used:
+        examples.check(scaffold[EXAMPLES])
 
 
 def _check_code(scaffold: Scaffold) -> None:

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from evolvent.policy import text_of
-from evolvent.scaffold import code, grammar
+from evolvent.scaffold import code, examples, grammar
 from evolvent.types import derive_seed
 
 
@@ -80,6 +80,8 @@ class Answered:
         outputs: the answers.
         tokens: tokens read and written.
         steps: per prompt, the model's own (prompt, output) pairs that the answer is made of: what can be learned from.
+            Examples that stood in front are left out of the prompt, so what they told can move into the weights
+            (context distillation, arXiv:2209.15189).
     """
 
     outputs: list[str]
@@ -179,7 +181,7 @@ def run(
         said = text_of(grammar.stated(scaffold))
         return Answered([said] * len(prompts), 0, [[] for _ in prompts])
     tools = Tools(cache(tools.feedback), cache(tools.advance), cache(tools.revise), tools.execute)
-    work = _Work(generate, tools, prompts, seed, explore)
+    work = _Work(generate, tools, prompts, seed, explore, examples.Bank(scaffold.get(grammar.EXAMPLES, ())))
     if scaffold["kind"] == grammar.CODE:
         ways = code.courses(scaffold, prompts, tools.execute, work.ask, tools.words, seed, explore)
         return Answered([way.answer or "" for way in ways], work.tokens, [way.made for way in ways])
@@ -194,16 +196,25 @@ def run(
 class _Work:
     """All prompts with their pools; a method for each verb of the grammar, called with the step's fields."""
 
-    def __init__(self, generate: Generate, tools: Tools, prompts: Sequence[str], seed: int, explore: float) -> None:
+    def __init__(
+        self,
+        generate: Generate,
+        tools: Tools,
+        prompts: Sequence[str],
+        seed: int,
+        explore: float,
+        bank: examples.Bank,
+    ) -> None:
         self.generate, self.tools, self.prompts = generate, tools, prompts
-        self.seed, self.explore = seed, explore
+        self.seed, self.explore, self.bank = seed, explore, bank
+        self.shown: dict[str, str] = {}  # how a problem's own prompt is asked, where that is not as it stands
         self.pools: list[list[Attempt]] = [[] for _ in prompts]
         self.round = 0  # of asking, by the program's text
         self.tokens = 0
 
     def ask(self, prompts: Sequence[str], n: int, temperature: float, seed: int) -> list[list[str]]:
         """Answers ``[prompt][sample]``, paid for."""
-        out = self.generate(prompts, n, temperature, seed)
+        out = self.generate([self.shown.get(prompt, prompt) for prompt in prompts], n, temperature, seed)
         self.tokens += out.tokens_read + out.tokens_written
         return out.outputs
 
@@ -230,6 +241,15 @@ class _Work:
         for pool in self.pools:
             if max(Counter(a.text for a in pool).values()) < float(below) * len(pool):
                 pool[:] = [Attempt("", ())]
+
+    def recall(self, n: int) -> None:
+        """What is recalled is nobody's answer to this problem: there is nothing in it to learn from."""
+        for prompt, pool in zip(self.prompts, self.pools, strict=True):
+            pool += [Attempt(answer, ()) for _, answer in self.bank.nearest(prompt, n)]
+
+    def show(self, n: int) -> None:
+        for prompt in self.prompts:
+            self.shown[prompt] = examples.shown(prompt, self.bank.nearest(prompt, n)[::-1])
 
     def retry(self, by: str, times: int, temperature: str) -> None:
         for number in range(self.round, self.round + times):

@@ -12,7 +12,7 @@ import torch
 
 from evolvent.budget import afford
 from evolvent.errors import JobFailed
-from evolvent.inputs import plain_lines
+from evolvent.inputs import read_pairs
 from evolvent.jobs import JobContext
 from evolvent.models.files import from_files, num_parameters, to_files, tokenizer_files
 from evolvent.store import Store
@@ -24,9 +24,8 @@ GOLD = "gold"
 
 
 def read_examples(store: Store, name: str) -> list[Example]:
-    """The examples of a data artifact (JSON lines, plain or xz)."""
-    rows = (json.loads(line) for line in plain_lines(store.get_bytes(name)) if line.strip())
-    return [Example(str(row["prompt"]), str(row["answer"])) for row in rows]
+    """The examples of a data artifact."""
+    return [Example(prompt, answer) for prompt, answer in read_pairs(store.get_bytes(name))]
 
 
 def finetune(ctx: JobContext) -> dict[str, str]:
