@@ -22,7 +22,7 @@ from evolvent.propose.base import OperatorSpec
 from evolvent.scaffold import examples, grammar
 from evolvent.types import derive_seed
 
-__all__ = ["Examples"]
+__all__ = ["Examples", "drawn"]
 
 EXAMPLES = OperatorSpec(
     name="examples",
@@ -52,7 +52,7 @@ class Examples:
             raise JobFailed("no_edit", f"a program of kind {bench.scaffold['kind']} has no steps")
         data = filter(None, (bench.gold, *bench.pool[-1:]))
         known = (pair for name in data for pair in read_pairs(bench.store.get_bytes(name)))
-        bank = _drawn(known, derive_seed("examples", bench.proposal.seed))
+        bank = drawn(known, derive_seed("examples", bench.proposal.seed))
         if not bank:
             raise JobFailed("no_data", f"no gold or verified answer of at most {_LONGEST} characters is there yet")
         how, n = bench.proposal.params["how"], int(bench.proposal.params["n"])
@@ -76,7 +76,7 @@ def _using(steps: list[grammar.Step], how: str, n: int) -> list[grammar.Step]:
     return [first, *rest, {"do": "vote", "by": "text"}] if greedy else [first, *rest]
 
 
-def _drawn(known: Iterable[examples.Pair], seed: int) -> list[list[str]]:
+def drawn(known: Iterable[examples.Pair], seed: int) -> list[list[str]]:
     """As many as a program holds, at random; each prompt with the first answer known, which is gold's."""
     answers: dict[str, str] = {}
     for prompt, answer in known:
