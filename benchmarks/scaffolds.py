@@ -20,6 +20,7 @@ import importlib
 import random
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +101,7 @@ class Lab:
             toy_world.make_seed(folder)
         return str(folder)
 
-    def answers(self, steps: Steps, problems: list[Problem], seed: int) -> tuple[list[str], int]:
+    def answers(self, steps: Any, problems: list[Problem], seed: int) -> tuple[list[str], int]:
         scaffold = {"kind": "steps", "steps": steps}
         out = rollout(self.model, self.codec, self.task, scaffold, [p.prompt for p in problems], seed)
         return out.outputs, out.tokens
@@ -108,7 +109,7 @@ class Lab:
     def right(self, problems: list[Problem], outputs: list[str]) -> list[bool]:
         return [self.task.verify(p, text, 7).correct for p, text in zip(problems, outputs, strict=True)]
 
-    def tried(self, steps: Steps, name: str, again: str = "") -> tuple[list[bool], int]:
+    def tried(self, steps: Any, name: str, again: str = "") -> tuple[list[bool], int]:
         """Which problems of a set it solves, and its tokens. Each program has noise of its own, as before the judge."""
         key = (canonical_json(steps) + again, name)
         if key not in self.seen:
@@ -118,10 +119,10 @@ class Lab:
             self.spent += tokens
         return self.seen[key]
 
-    def solved(self, steps: Steps, *names: str) -> int:
+    def solved(self, steps: Any, *names: str) -> int:
         return sum(sum(self.tried(steps, name)[0]) for name in names)
 
-    def price(self, steps: Steps, *names: str) -> float:
+    def price(self, steps: Any, *names: str) -> float:
         """Tokens in those of a direct answer."""
         return sum(self.tried(steps, n)[1] for n in names) / sum(self.tried(DIRECT, n)[1] for n in names)
 
@@ -141,7 +142,19 @@ def by_hand(lab: Lab) -> dict[str, Steps]:
     return found
 
 
-def evolved(lab: Lab, start: list[Steps], rng: random.Random) -> tuple[list[Steps], dict[str, Any]]:
+def child_of(parents: list[Steps], rng: random.Random, tools: tuple[str, ...]) -> Steps:
+    """One or two edits of a parent, or of what is made of two."""
+    child = rng.choice(parents)
+    if rng.random() < 0.3:
+        child = edits.cross(child, rng.choice(parents), rng, tools)
+    for _ in range(rng.choice((1, 1, 2))):
+        child = edits.mutate(child, rng, tools)
+    return child
+
+
+def evolved(
+    lab: Lab, start: list[Any], rng: random.Random, born: Callable[..., Any] = child_of
+) -> tuple[list[Any], dict[str, Any]]:
     """Programs that keep to the ceiling, best first, after a fixed number of tokens."""
     pool = [(lab.solved(steps, *SEARCH), steps) for steps in start]
     direct = sum(lab.tried(DIRECT, name)[1] for name in SEARCH)
@@ -150,11 +163,7 @@ def evolved(lab: Lab, start: list[Steps], rng: random.Random) -> tuple[list[Step
     known = {canonical_json(steps) for steps in start}
     while lab.spent < limit and told["children"] < 10 * lab.unit.settings["evaluations"]:
         pool.sort(key=lambda row: -row[0])
-        child = rng.choice(pool[:PARENTS])[1]
-        if rng.random() < 0.3:
-            child = edits.cross(child, rng.choice(pool[:PARENTS])[1], rng, lab.family.tools)
-        for _ in range(rng.choice((1, 1, 2))):
-            child = edits.mutate(child, rng, lab.family.tools)
+        child = born([steps for _, steps in pool[:PARENTS]], rng, lab.family.tools)
         told["children"] += 1
         if canonical_json(child) in known:
             continue
@@ -171,7 +180,7 @@ def evolved(lab: Lab, start: list[Steps], rng: random.Random) -> tuple[list[Step
     return [steps for _, steps in pool], told
 
 
-def chosen(lab: Lab, ranked: list[Steps]) -> Steps:
+def chosen(lab: Lab, ranked: list[Any]) -> Any:
     """The best of the finalists, by what they solve of search and further problems together."""
     return max(ranked[:FINALISTS], key=lambda steps: lab.solved(steps, *SEARCH, "further"))
 
