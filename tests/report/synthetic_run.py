@@ -186,7 +186,9 @@ class Synthetic:
                   "kept": int(drawn * 0.9)}  # fmt: skip
         flops = rng.randrange(3, 9) * 10**14 if drawn else 4 * 10**12
         tokens = drawn * 610 + 90_000
-        candidate = {"model": digest("m", name), "genome": digest("g", name)}
+        recall = {"do": self.name or "recall", "n": 2}
+        scaffold = {"kind": "steps", "steps": [recall], "examples": [[self.name or "asked", self.name or "told"]]}
+        candidate = {"model": digest("m", name), "genome": digest("g", name), "scaffold": scaffold}
         built = {"id": name, "version": version, "candidate": candidate, "parameters": 3_150_000}
         log.add("built", {**built, "flops": flops, "tokens": tokens, "funnel": funnel}, ms=70_000 + drawn * 50)
         self.spent["flops"] += flops

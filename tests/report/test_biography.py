@@ -92,3 +92,15 @@ def test_a_program_is_told_in_words_and_python_line_by_line() -> None:
         "    # \ufffd[2J",
         "    return {'answer': 'a   b'}" + " " * 300 + "# end",
     ]
+
+
+def test_steps_and_examples_are_told_a_line_each_and_whole() -> None:
+    step = {"do": "sample", "n": 12, "temperature": "0.6"}
+    shown = {"do": "show", "n": 4}
+    told = words.program({"kind": "steps", "steps": [shown, *[step] * 5], "examples": [["ask\x1b[2J ed", "told"]] * 9})
+    lines = told.split("\n")
+    assert lines[:3] == ["steps", "show n=4", "sample n=12, temperature=0.6"]
+    assert lines[7:9] == ["9 examples:", "ask\ufffd[2J ed => told"]
+    assert len(lines) == 1 + 6 + 1 + 9
+    odd = {"kind": "steps", "steps": "none", "examples": [7, ["a"], ["a", "b", "c"], {"a": 1}, ["p", 5]]}
+    assert words.program(odd) == "steps\n1 example:\np => 5"

@@ -94,6 +94,10 @@ def test_hostile_names_stay_text() -> None:
     assert "{{7*7}}" in page
 
 
+def test_the_champions_program_is_shown_with_what_it_recalls(page: str) -> None:
+    assert "recall n=2\n1 example:\nasked =&gt; told</pre>" in page.split("How it answers")[1]
+
+
 def test_every_prefix_renders(made: Synthetic) -> None:
     story = Story()
     assert "Nothing has happened yet." in render(story, {})

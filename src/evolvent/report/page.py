@@ -84,6 +84,7 @@ def render(story: Story, evidence: Mapping[str, Mapping[str, Any]], *, audit: Au
             tones=_TONES,
             cost_bar=lambda flops: charts.bar(flops, most_flops),
             versions=_versions(story),
+            program=_program(story),
         )
     )
 
@@ -144,3 +145,8 @@ def _answer(attempt: Attempt) -> tuple[str, str]:
 def _versions(story: Story) -> str:
     found = story.run.config.get("versions")
     return words.pairs(found) if isinstance(found, dict) else ""
+
+
+def _program(story: Story) -> str:
+    champion = story.versions.get(story.champion)
+    return words.program(champion.scaffold) if champion and champion.scaffold else ""

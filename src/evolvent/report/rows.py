@@ -90,6 +90,7 @@ class Version:
         operator: what made it, ``seed`` for the seed.
         attempt: id of the proposal, ``""`` for the seed.
         num_params: weights, where the event says.
+        scaffold: the program by which it answers.
     """
 
     version: str
@@ -99,6 +100,7 @@ class Version:
     operator: str = "seed"
     attempt: str = ""
     num_params: int = 0
+    scaffold: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,9 +189,13 @@ def _judge_sealed(story: Story, payload: Payload) -> None:
 
 
 def _seed_imported(story: Story, payload: Payload) -> None:
-    version = text(payload, "version")
-    genome = text(table(payload, "candidate"), "genome")
-    story.versions[version] = Version(version=version, genome=genome, num_params=whole(payload, "parameters"))
+    version, candidate = text(payload, "version"), table(payload, "candidate")
+    story.versions[version] = Version(
+        version=version,
+        genome=text(candidate, "genome"),
+        num_params=whole(payload, "parameters"),
+        scaffold=table(candidate, "scaffold"),
+    )
     story.seed_version = story.champion = version
 
 
@@ -252,6 +256,7 @@ def _built(story: Story, payload: Payload) -> None:
             turn=attempt.turn,
             operator=attempt.operator,
             attempt=name,
+            scaffold=table(table(payload, "candidate"), "scaffold"),
         ),
     )
 

@@ -126,17 +126,26 @@ def pairs(table: Mapping[str, Any], limit: int = 160) -> str:
 
 
 def program(scaffold: Mapping[str, Any]) -> str:
-    """A scaffold in words; with the lines of one in Python and its examples: a person may be asked about it."""
-    if not isinstance(source := scaffold.get("source"), str):
-        known = scaffold.get("examples", ())
-        rest = {key: value for key, value in scaffold.items() if key not in ("kind", "examples")}
-        rest |= {"examples": len(known)} if known else {}
-        lines = [f"{clean(prompt, 60)} => {clean(answer, 60)}" for prompt, answer in known]
-        return "\n".join([", ".join(filter(None, (clean(scaffold.get("kind", ""), 40), pairs(rest)))), *lines])
-    tools = ", ".join(clean(tool, 20) for tool in scaffold.get("tools", ())) or "none"
-    lines = [line.expandtabs(4).rstrip() for line in source.split("\n") if line.strip()]
-    shown = ["".join("\ufffd" if unicodedata.category(char) in _CONTROL else char for char in line) for line in lines]
-    return "\n".join([f"Python, at most {clean(scaffold.get('answers', ''), 4)} answers, tools: {tools}", *shown])
+    """A scaffold in words, whole, a step, line or example a line: a person may be asked about it."""
+    if isinstance(source := scaffold.get("source"), str):
+        tools = ", ".join(clean(tool, 20) for tool in scaffold.get("tools", ())) or "none"
+        lines = [line.expandtabs(4).rstrip() for line in source.split("\n") if line.strip()]
+        shown = [
+            "".join("\ufffd" if unicodedata.category(char) in _CONTROL else char for char in line) for line in lines
+        ]
+        return "\n".join([f"Python, at most {clean(scaffold.get('answers', ''), 4)} answers, tools: {tools}", *shown])
+    steps = [step for step in _listed(scaffold, "steps") if isinstance(step, dict)]
+    known = [pair for pair in _listed(scaffold, "examples") if isinstance(pair, list) and len(pair) == 2]
+    rest = {key: value for key, value in scaffold.items() if key not in ("kind", "steps", "examples")}
+    first = ", ".join(filter(None, (clean(scaffold.get("kind", ""), 40), pairs(rest, 400))))
+    does = [f"{clean(step.get('do', ''), 20)} {pairs({k: v for k, v in step.items() if k != 'do'})}" for step in steps]
+    told = [f"{len(known)} example{'s' if len(known) > 1 else ''}:"] if known else []
+    return "\n".join([first, *does, *told, *(f"{clean(asked, 60)} => {clean(answer, 60)}" for asked, answer in known)])
+
+
+def _listed(table: Mapping[str, Any], name: str) -> list[Any]:
+    found = table.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _plain(value: Any) -> str:
