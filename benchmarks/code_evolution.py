@@ -1,11 +1,11 @@
 """Programs in Python, edited as code: does a search find a better one than those written by hand?
 
 As `scaffolds.py`, whose families, ceilings, sets of problems and rules of the search these are; but a program is a
-Python function and a child is one or two blind edits of its syntax tree (`scaffold.code_edits`), which a third of the
-time get a statement from another program. It begins with `retry`, `consistent` and `stepwise` in Python, where the
-family has their tools, each at the largest bound that keeps to the ceiling. What breaks answers with its first attempt,
-so it is only dropped where it solves less. Both sides choose among their best by further problems and meet on fresh
-ones; the evolved program meets itself under other seeds too.
+Python function and a child is one or two blind edits of its syntax tree (`scaffold.code_edits`), three in ten of which
+may take a statement from another program (one kind of edit in six does). It begins with `retry`, `consistent` and
+`stepwise` in Python, where the family has their tools, each at the largest bound that keeps to the ceiling. What breaks
+answers with its first attempt, so it is only dropped where it solves less. Both sides choose among their best by
+further problems and meet on fresh ones; the evolved program meets itself under other seeds too.
 
 Run ``python benchmarks/code_evolution.py [--quick]``.
 """

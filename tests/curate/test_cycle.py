@@ -13,7 +13,7 @@ from evolvent.curate.cycle import answers_of, cycle_check
 from evolvent.models.codec import CharCodec
 from evolvent.models.sampler import Sampled
 from evolvent.models.transformer import Decoder, EvolventConfig
-from evolvent.scaffold.programs import Generate
+from evolvent.scaffold.tools import Generate
 from evolvent.tasks.strings import ALPHABET, MARK, Strings, reference
 
 TASK = Strings()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from evolvent import tasks
-from evolvent.curate.redteam import Search, Variant, red_team, search_failures
+from evolvent.curate.redteam import Search, Variant, _solved, red_team, search_failures
 from evolvent.curate.selflabel import Funnel, Maker
 from evolvent.errors import JobFailed
 from evolvent.inputs import seed_files
 from evolvent.jobs import JobContext
+from evolvent.models.codec import CharCodec
 from evolvent.models.files import from_files
 from evolvent.store import Store
 from evolvent.types import derive_seed
@@ -69,6 +70,20 @@ def test_each_failure_is_of_a_problem_that_was_solved() -> None:
     plain = [v for v in broken if v.problem.tags["attack"] in ("distractor", "reordered")]
     solved = [task.verify(v.problem, v.answer, derive_seed(1, i)).correct for i, v in enumerate(plain)]
     assert all(solved), "the answer from before such an attack holds"
+
+
+def test_an_answer_that_was_recalled_is_neither_learned_from_nor_called_a_failure() -> None:
+    task = tasks.load("strings")
+    fresh = task.generate("short", random.Random(2), 8)
+    known = [[problem.prompt, problem.prompt[-2::-1]] for problem in {p.prompt: p for p in fresh}.values()]
+    scaffold = {"kind": "steps", "steps": [{"do": "recall", "n": 1}], "examples": known}
+    maker, search = Maker(task, None, CharCodec("a"), "feedback", scaffold), Search(("renamed",))
+    assert _solved(maker, 8, random.Random(1), Funnel()) == []
+    whole = [Variant(problem, problem.prompt[-2::-1]) for problem in fresh if len(problem.prompt) == 2]
+    assert whole
+    broken = [variant.problem for variant in search_failures(maker, search, whole, random.Random(1), Funnel())]
+    again = maker.answers(broken, 1, 0.0, 0).outputs
+    assert all(task.feedback(p.prompt, made[0]) for p, made in zip(broken, again, strict=True))
 
 
 def test_a_task_without_attacks_has_no_red_team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,6 +155,17 @@ def test_easy_problems_are_thinned_out() -> None:
     assert 5 <= kept(easy) <= 27
 
 
+def test_of_an_answer_that_is_not_the_models_own_nothing_is_learned() -> None:
+    """The first try that passes was recalled, the second is its own; of the other problem both were recalled."""
+    task, funnel = SqlMigration(), selflabel.Funnel()
+    problems = task.generate("single", random.Random(3), 2)
+    right = [reference(p) for p in problems]
+    own = [(problems[0].prompt, right[0])]
+    made = selflabel.Tries([[right[0], right[0], "x"], [right[1], "x"]], [[[], own, []], [[], []]], 0)
+    assert selflabel.select(verified(task), problems, made, random.Random(4), funnel, 5) == own
+    assert (funnel.kept, funnel.correct) == (1, 3)
+
+
 @pytest.mark.parametrize("skill", ["single", "multi"])
 def test_random_labels_can_be_written_and_mean_nothing(skill: str) -> None:
     task, codec = SqlMigration(), SqlCodec(48)

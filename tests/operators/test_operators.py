@@ -183,10 +183,10 @@ GOLD = [["ab>", "ba"], ["abc>", "cba"], ["dcba>", "abcd"], ["eff>", "ffe"]]
 @pytest.mark.parametrize(
     ("how", "program", "steps"),
     [
-        ("show", {"kind": "direct"}, ["show", "sample"]), ("recall", {"kind": "direct"}, ["recall", "sample", "vote"]),
+        ("show", {"kind": "direct"}, ["show", "sample"]), ("recall", {"kind": "direct"}, ["sample", "recall", "vote"]),
         ("recall", {"kind": "revise", "answers": 4}, ["recall", "repair"]),
-        ("recall", {"kind": "stepwise", "answers": 4}, ["recall", "advance"]),
         ("recall", {"kind": "vote", "answers": 4}, ["recall", "sample", "vote"]),
+        ("show", {"kind": "vote", "answers": 12}, ["show", "sample", "vote"]),
         ("show", {"kind": "retry", "answers": 4}, ["show", "sample", "retry"]),
     ],
 )  # fmt: skip
@@ -207,6 +207,21 @@ def test_examples_come_from_gold_before_the_models_own_and_the_program_is_made_t
     grammar.check(built.scaffold)
     again = operator("examples").build(replace(parent, scaffold=built.scaffold))
     assert [step["do"] for step in again.scaffold["steps"]].count(how) == 1, "in place of the ones before"
+
+
+def test_one_recalled_answer_takes_the_place_of_the_first_and_one_that_would_be_idle_is_no_edit(
+    bench: MakeBench,
+) -> None:
+    one = {"how": "recall", "n": 1}
+    steps = [
+        operator("examples").build(bench("examples", one, scaffold=program)).scaffold["steps"]
+        for program in ({"kind": "direct"}, {"kind": "stepwise", "answers": 4})
+    ]
+    assert [[step["do"] for step in made] for made in steps] == [["recall"], ["recall", "advance"]]
+    with pytest.raises(JobFailed, match="as good as one"):
+        operator("examples").build(
+            bench("examples", {"how": "recall", "n": 2}, scaffold={"kind": "stepwise", "answers": 4})
+        )
 
 
 def test_as_many_examples_are_taken_as_a_program_holds(bench: MakeBench) -> None:

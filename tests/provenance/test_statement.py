@@ -13,9 +13,10 @@ import pytest
 
 from evolvent.audit import Findings, audit
 from evolvent.ledger import Ledger
-from evolvent.provenance.statement import STATEMENT_KIND
+from evolvent.provenance.statement import STATEMENT_KIND, _program
 from evolvent.run import JUDGE, LEDGER, SIGNING, STORE, Run
 from evolvent.store import Store
+from evolvent.types import content_hash
 from evolvent.witness.signing import Signer, envelope
 from run_on_disk import RunOnDisk
 
@@ -134,3 +135,11 @@ def test_a_statement_that_says_something_else_shows_even_under_the_runs_own_key(
 def test_what_is_no_envelope_shows(copy: Path) -> None:
     files(copy)[0].write_text("[]")
     assert any("statement" in line for line in found(copy).wrong)
+
+
+def test_of_the_examples_that_a_program_carries_number_and_hash_are_stated() -> None:
+    steps = [{"do": "recall", "n": 1}]
+    examples = [["a ticket of a customer", "refund"], ["lost my purse", "theft"]]
+    stated = _program({"scaffold": {"kind": "steps", "steps": steps, "examples": examples}})
+    assert stated == {"kind": "steps", "steps": steps, "examples": {"count": 2, "sha256": content_hash(examples)}}
+    assert _program({"scaffold": {"kind": "direct"}}) == {"kind": "direct"}

@@ -13,7 +13,8 @@ from evolvent.observe.rollout import execute
 from evolvent.scaffold import code
 from evolvent.scaffold.code_edits import mutated
 from evolvent.scaffold.grammar import check
-from evolvent.scaffold.programs import Tools, run
+from evolvent.scaffold.programs import run
+from evolvent.scaffold.tools import Tools
 from evolvent.types import canonical_json
 
 NAMES = tuple(code.WRITTEN)

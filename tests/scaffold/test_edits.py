@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from evolvent.scaffold.edits import cross, mutate
 from evolvent.scaffold.grammar import KINDS, MOST_ANSWERS, TOOLS, answers, check_steps, steps_of, tools
-from evolvent.scaffold.programs import Tools, run
+from evolvent.scaffold.programs import run
+from evolvent.scaffold.tools import Tools
 
 HAND_WRITTEN = [steps_of({"kind": kind, "answers": 4}) for kind in KINDS]
 

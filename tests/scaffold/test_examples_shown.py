@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,16 +109,59 @@ def test_other_examples_are_refused(scaffold: dict[str, Any], told: str) -> None
         grammar.check(scaffold)
 
 
+def uses(made: list[dict[str, Any]]) -> int:
+    return sum(step["do"] in ("recall", "show") for step in made)
+
+
 def test_edits_keep_take_out_and_never_put_in_the_use_of_examples() -> None:
-    plain = grammar.steps_of({"kind": "vote", "answers": 4})
-    assert not any(
-        grammar.EXAMPLES in grammar.tools(edits.mutate(plain, random.Random(n), grammar.TOOLS)) for n in range(200)
-    )
-    using = [RECALL, *plain]
+    using = [RECALL, *grammar.steps_of({"kind": "vote", "answers": 4})]
     allowed = {*grammar.TOOLS, *grammar.tools(using)}
     children = [edits.mutate(using, random.Random(n), allowed) for n in range(200)]
+    assert {uses(child) for child in children} == {0, 1}
     kept = [grammar.of_steps(child, program(*using)) for child in children]
     for scaffold in kept:
         grammar.check(scaffold)
     assert {"examples" in scaffold for scaffold in kept} == {True, False}
     assert {child[0]["n"] for child in children if child[0]["do"] == "recall"} >= {1, 2, 3, 4}
+
+
+def test_what_is_recalled_or_shown_is_no_answer_asked_for_and_moves_no_seed() -> None:
+    twelve = grammar.steps_of({"kind": "vote", "answers": 12})
+    assert grammar.answers([RECALL, SHOW, *twelve]) == 12
+    models = [Model([["ok"]], [["ok"]]), Model([["ok"]], [["ok"]])]
+    later = [sample(1, "0"), sample(1)]
+    run(program(SHOW, *later), models[0], TOOLS, ["a"], 1)
+    run(steps(*later), models[1], TOOLS, ["a"], 1)
+    assert models[0].seeds == models[1].seeds
+
+
+def test_only_the_models_own_steps_are_learned_from_where_it_goes_on_from_what_was_recalled() -> None:
+    going = program(
+        {**RECALL, "n": 1}, {"do": "advance", "times": 2, "n": 1, "temperature": "0.6"}, bank=[["9", "ok9"]]
+    )
+    answered = run(going, Model([["ok"]]), TOOLS, ["2", "1"], 1)
+    assert answered.outputs == ["ok9\nok", "ok9"]
+    assert answered.steps == [[("1", "ok")], []]
+
+
+def test_in_a_vote_the_models_own_words_stand_for_what_says_the_same() -> None:
+    agreed = program({**RECALL, "n": 1}, sample(1, "0"), {"do": "vote", "by": "text"}, bank=[["a", "x"]])
+    assert run(agreed, Model([["x"], ["y"]]), TOOLS, ["a", "b"], 1).steps == [[("a", "x")], []]
+
+
+def test_what_a_problem_is_asked_does_not_depend_on_its_neighbours() -> None:
+    """What is left of ``2`` is ``1``, which is another problem's own prompt."""
+    going = program({**SHOW, "n": 1}, {"do": "advance", "times": 2, "n": 1, "temperature": "0.6"}, bank=[["9", "ok9"]])
+    model = Model([["ok"], ["ok"]], [["ok"]])
+    run(going, model, TOOLS, ["2", "1"], 1)
+    assert [call[0] for call in model.calls] == [("9ok9\n\n2", "9ok9\n\n1"), ("1",)]
+
+
+def test_of_examples_as_many_are_shown_as_the_model_can_read() -> None:
+    for room, shown in ((0, 0), (20, 0), (31, 1), (200, 2)):
+        model, tools = Model([["ok"]]), replace(TOOLS, readable=lambda prompt, room=room: len(prompt) <= room)
+        run(program(SHOW, sample(1, "0")), model, tools, ["card lost?"], 1)
+        asked = model.calls[0][0][0]
+        assert asked.count("cards") == shown
+        assert asked.endswith("card lost?")
+        assert shown != 1 or asked.startswith("card lostcards"), "the most alike stays"

@@ -9,7 +9,8 @@ from typing import Any
 from evolvent.models.sampler import Sampled
 from evolvent.policy import BY_HAND, text_of
 from evolvent.scaffold.grammar import TEMPERATURE
-from evolvent.scaffold.programs import Tools, run
+from evolvent.scaffold.programs import run
+from evolvent.scaffold.tools import Tools
 
 
 class Model:

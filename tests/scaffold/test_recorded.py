@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import toy_tools as toy
 
-from evolvent.scaffold.programs import Tools, run
+from evolvent.scaffold.programs import run
+from evolvent.scaffold.tools import Tools
 
 RECORDED = json.loads(Path(__file__).with_name("recorded.json").read_text(encoding="utf-8"))
 

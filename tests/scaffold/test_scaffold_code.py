@@ -18,7 +18,8 @@ from evolvent.models.sampler import Sampled
 from evolvent.observe.rollout import execute, rollout
 from evolvent.scaffold import code
 from evolvent.scaffold.grammar import check
-from evolvent.scaffold.programs import Answered, Tools, run
+from evolvent.scaffold.programs import Answered, run
+from evolvent.scaffold.tools import Tools
 
 TOOLS = Tools(feedback, advance, revise, execute)
 

@@ -22,7 +22,7 @@ from evolvent.observe.diagnose import diagnose
 from evolvent.observe.rollout import rollout
 from evolvent.sandbox import IsolatedProcess
 from evolvent.scaffold import programs
-from evolvent.scaffold.programs import Tools
+from evolvent.scaffold.tools import Tools
 from evolvent.tasks.logic import UNREADABLE, Logic
 from evolvent.tasks.logic.prompts import ALPHABET, FACTS, MARKS, Asked, steps
 from evolvent.tasks.logic.reference import reference

@@ -291,14 +291,15 @@ def _goal(settings: Settings, task: Task) -> str:
 def _program(settings: Settings, task: Task) -> str:
     """Let a program in Python go its way on a problem under a model that says nothing."""
     from evolvent.observe.rollout import execute
-    from evolvent.scaffold import code, programs
+    from evolvent.scaffold import code
+    from evolvent.scaffold.tools import Tools
 
     program: dict[str, Any] = settings.scaffold
     problems = _called(task, "generate", settings.plan.target, random.Random(0), 1)
     if not problems:
         raise CheckFailed(f"generate made no problem of {settings.plan.target!r} to try the program on")
     problem = problems[0]
-    tools = programs.Tools(*(partial(_called, task, name) for name in ("feedback", "advance", "revise")))
+    tools = Tools(*(partial(_called, task, name) for name in ("feedback", "advance", "revise")))
     way, asked = code.Course(problem.prompt, program["answers"]), 0
     while (wish := way.next(program["source"], execute)) is not None:
         asked += wish.n

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evolvent.curate.cycle import cycle_check
-from evolvent.scaffold.programs import Generate
+from evolvent.scaffold.tools import Generate
 from evolvent.tasks.base import Task
 
 __all__ = ["CHECKS", "Checked", "cascade"]

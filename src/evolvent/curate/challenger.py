@@ -19,7 +19,7 @@ from evolvent.curate.cycle import cycle_check
 from evolvent.models.codec import Codec
 from evolvent.models.sampler import sample
 from evolvent.models.transformer import EvolventConfig, fresh
-from evolvent.scaffold.programs import Generate
+from evolvent.scaffold.tools import Generate
 from evolvent.tasks.base import Task
 from evolvent.train.batches import Example, Source
 from evolvent.train.fit import fit

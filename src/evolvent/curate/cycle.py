@@ -17,7 +17,7 @@ from typing import Any
 
 from evolvent.models.codec import Codec
 from evolvent.models.sampler import Sampled, sample
-from evolvent.scaffold.programs import Generate
+from evolvent.scaffold.tools import Generate
 from evolvent.tasks.base import Task
 
 

@@ -128,12 +128,12 @@ def search_failures(
                 attacked[variant.prompt] = (kind, solved.answer)
                 variants.append(variant)
         held = []
-        for variant, text, ok in _tried(maker, variants, rng, funnel):
+        for variant, text, ok, own in _tried(maker, variants, rng, funnel):
             kind, answer = attacked[variant.prompt]
             search.note(kind, not ok)
-            if ok:
+            if ok and own:
                 held.append(Variant(variant, text))
-            else:
+            elif not ok:
                 broken[variant.prompt] = Variant(variant, answer)
     return list(broken.values())
 
@@ -142,7 +142,7 @@ def _solved(maker: Maker, count: int, rng: random.Random, funnel: Funnel) -> lis
     """Of `count` fresh problems, spread over the skills, those that the model solves."""
     skills = [skill for skill in maker.task.skills if skill != "robust"]
     fresh = [p for skill in skills for p in maker.task.generate(skill, rng, -(-count // len(skills)))]
-    return [Variant(p, text) for p, text, ok in _tried(maker, fresh, rng, funnel) if ok]
+    return [Variant(p, text) for p, text, ok, own in _tried(maker, fresh, rng, funnel) if ok and own]
 
 
 def _kept_up(solved: Sequence[Variant], count: int, rng: random.Random) -> list[Step]:
@@ -169,20 +169,21 @@ def _answered(maker: Maker, broken: Sequence[Variant], samples: int, seed: int, 
         if still[0]:
             pairs.append((variant.problem.prompt, variant.answer))
         elif any(ok):
-            pairs += made[ok.index(True)]
-        funnel.kept += still[0] or any(ok)
+            pairs += next((steps for steps, fine in zip(made, ok, strict=True) if fine and steps), [])
+        funnel.kept += still[0] or any(fine and bool(steps) for steps, fine in zip(made, ok, strict=True))
         funnel.correct += still[0] + sum(ok)
     return pairs
 
 
 def _tried(
     maker: Maker, problems: Sequence[Problem], rng: random.Random, funnel: Funnel
-) -> list[tuple[Problem, str, bool]]:
-    """Each problem with the model's answer, and whether the filter believes it."""
+) -> list[tuple[Problem, str, bool, bool]]:
+    """Each problem with its answer, whether the filter believes it, and whether the model said it itself."""
     if not problems:
         return []
     out = maker.answers(problems, 1, 0.0, rng.getrandbits(62))
     looking = Funnel()  # its counts are not the labels', but its tokens were spent
     believed = maker.passes(problems, out.outputs, rng.getrandbits(62), looking)
     funnel.tokens += out.tokens + looking.tokens
-    return [(p, made[0], ok[0]) for p, made, ok in zip(problems, out.outputs, believed, strict=True)]
+    rows = zip(problems, out.outputs, believed, out.steps, strict=True)
+    return [(p, made[0], ok[0], bool(steps[0])) for p, made, ok, steps in rows]

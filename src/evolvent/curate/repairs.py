@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evolvent.scaffold.programs import Generate, Step
+from evolvent.scaffold.programs import Step
+from evolvent.scaffold.tools import Generate
 from evolvent.tasks.base import Revision, Task
 from evolvent.types import derive_seed
 

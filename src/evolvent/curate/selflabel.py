@@ -235,7 +235,10 @@ def select(
     funnel: Funnel,
     seed: int,
 ) -> list[Step]:
-    """What to learn from: the steps of one try a problem, the first that the filter believes; easy ones thinned out."""
+    """What to learn from: the steps of one try a problem, the first that the filter believes; easy ones thinned out.
+
+    Of an answer that is not the model's own, such as a recalled one, nothing can be learned.
+    """
     if maker.filter == "random":
         pairs = _random_labels(maker.codec, [p.prompt for p in problems], [o[0] for o in tries.outputs], rng)
         funnel.kept = len(pairs)
@@ -248,9 +251,10 @@ def select(
     for steps, passed in zip(tries.steps, believed, strict=True):
         funnel.correct += sum(passed) if maker.filter != "none" else 0
         easy = maker.filter != "none" and all(passed) and len(passed) > 1
-        if any(passed) and (not easy or rng.random() < EASY_SHARE):
+        own = next((made for made, ok in zip(steps, passed, strict=True) if ok and made), None)
+        if own and (not easy or rng.random() < EASY_SHARE):
             funnel.kept += 1
-            pairs += steps[passed.index(True)]
+            pairs += own
     return pairs
 
 

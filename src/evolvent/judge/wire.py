@@ -5,8 +5,9 @@ does the judge answer with its HMAC. From key and both nonces each direction get
 HMAC over its number, kind, length and payload: it cannot be forged, altered, replayed, reordered, dropped from the
 middle or sent back to its sender. What the two derive holds for one connection.
 
-It authenticates and does **not encrypt**: who listens reads weights and evidence (never the judge's secret, nor items
-or answers, which do not travel). Where that matters, lead it through an encrypted tunnel.
+It authenticates and does **not encrypt**: who listens reads weights, programs with their examples, and evidence (never
+the judge's secret, nor its items or their answers, which do not travel). Where that matters, lead it through an
+encrypted tunnel.
 
 Not here: what the frames mean (`protocol.py`), reconnecting (`remote.py`), serving (`door.py`).
 

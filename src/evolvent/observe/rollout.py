@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from evolvent.models.codec import Codec
+from evolvent.models.files import longest
 from evolvent.models.sampler import Sampled, sample
 from evolvent.sandbox import plain
 from evolvent.sandbox.running import runner
 from evolvent.scaffold import grammar, programs
-from evolvent.scaffold.programs import Answered, Tools
+from evolvent.scaffold.programs import Answered
+from evolvent.scaffold.tools import Tools
 from evolvent.tasks.base import Task
+
+MOST_SHOWN = 1024  # tokens of a prompt with examples: attention over a whole batch of them grows with the square
 
 
 def rollout(
@@ -54,7 +58,12 @@ def rollout(
             seed=seed,
         )
 
-    tools = Tools(task.feedback, task.advance, task.revise, execute)
+    def readable(prompt: str) -> bool:
+        own = longest(model)
+        room = MOST_SHOWN if own is None else min(MOST_SHOWN, own - task.max_output_tokens)
+        return 0 < _length(codec, prompt) <= room
+
+    tools = Tools(task.feedback, task.advance, task.revise, execute, readable)
     return programs.run(scaffold, generate, tools, prompts, seed, explore)
 
 

@@ -5,24 +5,21 @@ among the attempts, where the rest of the program checks, repairs, goes on from 
 (Aamodt and Plaza, AI Communications 7(1), 1994). *Show* puts the problems with their answers before the question, for a
 model that reads them (arXiv:2005.14165, nearest ones: arXiv:2101.06804).
 
-Not here: similarity and form (`scaffold/examples.py`).
+Not here: the drawing (`curate/bank.py`), similarity and form (`scaffold/examples.py`).
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from evolvent.errors import JobFailed
-from evolvent.inputs import read_pairs
+from evolvent.jobs import Job
 from evolvent.operators.base import Bench, Built
 from evolvent.propose.base import OperatorSpec
-from evolvent.scaffold import examples, grammar
-from evolvent.types import derive_seed
+from evolvent.scaffold import grammar
 
-__all__ = ["Examples", "drawn"]
+__all__ = ["Examples"]
 
 EXAMPLES = OperatorSpec(
     name="examples",
@@ -31,7 +28,6 @@ EXAMPLES = OperatorSpec(
     prior_points=2.0,
     relative_cost=0.1,
 )
-_LONGEST = examples.MOST_CHARS // 8  # of one pair: a bank of fewer could not tell what is similar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +37,19 @@ class Examples:
     spec: OperatorSpec = EXAMPLES
 
     def build(self, bench: Bench) -> Built:
-        """No job: the version is the parent's weights under the new program.
+        """Draw the examples in a job; the version is the parent's weights under the new program.
 
         Raises:
-            JobFailed: ``no_data``: nothing is there that a program can hold; ``no_edit``: the program has no steps, or
-                no room for one more.
+            JobFailed: ``no_data``: nothing is there that a program can hold; ``no_edit``: the program has no steps, no
+                room for one more, or no use for so many.
         """
-        steps = grammar.steps_of(bench.scaffold)
-        if not steps:
-            raise JobFailed("no_edit", f"a program of kind {bench.scaffold['kind']} has no steps")
-        data = filter(None, (bench.gold, *bench.pool[-1:]))
-        known = (pair for name in data for pair in read_pairs(bench.store.get_bytes(name)))
-        bank = drawn(known, derive_seed("examples", bench.proposal.seed))
-        if not bank:
-            raise JobFailed("no_data", f"no gold or verified answer of at most {_LONGEST} characters is there yet")
         how, n = bench.proposal.params["how"], int(bench.proposal.params["n"])
-        scaffold = {"kind": "steps", "steps": _using(steps, how, n), grammar.EXAMPLES: bank}
+        steps = _using(grammar.steps_of(bench.scaffold), how, n)
+        newest = bench.pool[-1] if bench.pool else ""
+        inputs = {name: data for name, data in (("gold", bench.gold), ("newest", newest)) if data}
+        job = Job(function="evolvent.curate.bank:draw", inputs=inputs, params={}, seed=bench.proposal.seed)
+        bank = bench.store.get_json(bench.run(job).outputs["examples"])["examples"]
+        scaffold = {"kind": "steps", "steps": steps, grammar.EXAMPLES: bank}
         try:
             grammar.check(scaffold)
         except ValueError as exc:
@@ -65,28 +58,22 @@ class Examples:
 
 
 def _using(steps: list[grammar.Step], how: str, n: int) -> list[grammar.Step]:
-    """The program with examples; instead of the ones that it used before."""
+    """The program with examples, instead of the ones that it used before.
+
+    What is recalled takes the place of a first greedy attempt where the program goes on from there. Of a direct answer
+    one example takes the place; of several, two that agree outvote it.
+    """
     rest = [step for step in steps if grammar.VERBS[step["do"]].tool != grammar.EXAMPLES]
+    if not rest:
+        raise JobFailed("no_edit", "the champion's program has no steps to put examples into")
     first: dict[str, Any] = {"do": how, "n": n}
+    greedy = rest[:1] == grammar.steps_of({"kind": "direct"})
     if how == "show":
         return [first, *rest]
-    greedy = rest[:1] == grammar.steps_of({"kind": "direct"})
-    if greedy and len(rest) > 1:  # what is recalled takes the place of the first attempt
+    if rest[0]["do"] == "advance" and n > 1:
+        raise JobFailed("no_edit", f"the program goes on from one attempt, so {n} would be as good as one")
+    if not greedy:
+        return [first, *rest]
+    if len(rest) > 1:
         return [first, *rest[1:]]
-    return [first, *rest, {"do": "vote", "by": "text"}] if greedy else [first, *rest]
-
-
-def drawn(known: Iterable[examples.Pair], seed: int) -> list[list[str]]:
-    """As many as a program holds, at random; each prompt with the first answer known, which is gold's."""
-    answers: dict[str, str] = {}
-    for prompt, answer in known:
-        if len(prompt) + len(answer) <= _LONGEST and examples.fits((prompt, answer)):
-            answers.setdefault(prompt, answer)
-    order, bank, room = sorted(answers), list[list[str]](), examples.MOST_CHARS
-    random.Random(seed).shuffle(order)
-    for prompt in order:
-        size = len(prompt) + len(answers[prompt])
-        if len(bank) < examples.MOST_EXAMPLES and size <= room:
-            bank.append([prompt, answers[prompt]])
-            room -= size
-    return bank
+    return [first] if n == 1 else [*rest, first, {"do": "vote", "by": "text"}]

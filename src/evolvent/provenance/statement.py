@@ -20,7 +20,7 @@ from typing import Any
 from evolvent.ledger import Ledger
 from evolvent.provenance.origin import making_of
 from evolvent.store import Store
-from evolvent.types import Event
+from evolvent.types import Event, content_hash
 
 __all__ = ["STATEMENT_KIND", "statement"]
 
@@ -52,7 +52,7 @@ def statement(ledger: Ledger, promoted: Event, evidence: Callable[[str], Mapping
         "buildType": _BUILD_TYPE,
         "externalParameters": {
             "task": task, "plan": p.get("plan", ""), "clause": p["clause"], "operator": story["operator"],
-            "params": story.get("params") or {}, "scaffold": p["candidate"]["scaffold"], "policy": p["policy"],
+            "params": story.get("params") or {}, "scaffold": _program(p["candidate"]), "policy": p["policy"],
         },
         "internalParameters": {"run": promoted.run, "proposal": p["id"], "seed": story.get("seed") or 0,
                                "environment": environment},
@@ -80,6 +80,14 @@ def _built(ledger: Ledger, promoted: Event) -> Mapping[str, Any]:
     """The event that describes the version; the seed, promoted again by a person, has its import."""
     made = ledger.get(f"{promoted.payload['id']}/built") or ledger.get("seed")
     return made.payload if made is not None else promoted.payload
+
+
+def _program(candidate: Json) -> Json:
+    """The scaffold; of its examples, which are the user's prompts and answers, their number and hash."""
+    scaffold = dict(candidate["scaffold"])
+    if examples := scaffold.get("examples"):
+        scaffold["examples"] = {"count": len(examples), "sha256": content_hash(examples)}
+    return scaffold
 
 
 def _dependencies(story: Json) -> list[Json]:

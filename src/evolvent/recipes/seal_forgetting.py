@@ -15,7 +15,7 @@ from evolvent.models.files import from_files, to_files
 from evolvent.observe.solving import accuracy
 from evolvent.recipes.base import Figures, Recipe, Unit
 from evolvent.recipes.strings_seed import SMALL, TARGET, TASK, draw, gold, model_of
-from evolvent.scaffold.programs import Generate
+from evolvent.scaffold.tools import Generate
 from evolvent.tasks.strings import ALPHABET, MARK
 from evolvent.train.batches import Example, Source
 from evolvent.train.fit import fit

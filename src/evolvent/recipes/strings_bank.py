@@ -25,6 +25,7 @@ from evolvent.recipes.base import Unit
 from evolvent.recipes.strings_seed import TASK, draw, truth
 from evolvent.scaffold import programs
 from evolvent.scaffold.grammar import Step
+from evolvent.scaffold.tools import Tools
 from evolvent.tasks.strings import ALPHABET, MARK
 from evolvent.train.seedling import seedling
 from evolvent.types import Problem, derive_seed
@@ -107,7 +108,7 @@ class Bank:
         The same seed hands two programs the same answers where they ask the same, so that of programs that come to the
         same none looks better.
         """
-        tools = programs.Tools(TASK.feedback, TASK.advance, TASK.revise)
+        tools = Tools(TASK.feedback, TASK.advance, TASK.revise)
         out = programs.run({"kind": "steps", "steps": steps}, self.generate, tools, prompts, seed)
         made = zip(prompts, out.outputs, strict=True)
         return [TASK.verify(self.problems[prompt], text, 0).correct for prompt, text in made], out.tokens

@@ -118,7 +118,9 @@ def stated(scaffold: Scaffold) -> dict[str, Any]:
 
 
 def asks(step: Step) -> int:
-    """Answers that a step asks for at most, of one problem."""
+    """Answers that a step asks for at most, of one problem; what is recalled or shown is not asked."""
+    if VERBS[step["do"]].tool == EXAMPLES:
+        return 0
     return int(step.get("times", 1)) * int(step.get("n", 1)) if {"times", "n"} & step.keys() else 0
 
 

@@ -1,8 +1,8 @@
 """Runs programs: each step of one, on all prompts at once, from pools of attempts to pools of attempts.
 
 Steps and what they mean stand in `grammar.VERBS`. No program sees a verifier, a probe or an answer: tools are handed a
-prompt and an output. Rounds are numbered by the program's text, so what a problem is asked, and under which seed, does
-not depend on how its neighbours fare, except where they share a batch.
+prompt and an output (`tools.py`). Rounds are numbered by the program's text, so what a problem is asked, and under
+which seed, does not depend on how its neighbours fare, except where they share a batch.
 
 Not here: sampling (`models/`), verification (`tasks/`), what a program may say (`grammar.py`).
 """
@@ -10,64 +10,15 @@ Not here: sampling (`models/`), verification (`tasks/`), what a program may say 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from evolvent.policy import text_of
 from evolvent.scaffold import code, examples, grammar
+from evolvent.scaffold.tools import Advance, Generate, Revise, Revised, Tools
 from evolvent.types import derive_seed
-
-
-class Generated(Protocol):
-    """What a generator returns: outputs ``[prompt][sample]`` and token counts."""
-
-    @property
-    def outputs(self) -> list[list[str]]:
-        """Texts, ``[prompt][sample]``."""
-        ...
-
-    @property
-    def tokens_read(self) -> int:
-        """Prompt tokens."""
-        ...
-
-    @property
-    def tokens_written(self) -> int:
-        """Answer tokens."""
-        ...
-
-
-class Revised(Protocol):
-    """An answer after its tests; `tasks.base.Revision` says what the fields mean."""
-
-    @property
-    def whole(self) -> str:
-        """The answer in a form that answers the first prompt too; ``""`` if it stands for nothing."""
-        ...
-
-    @property
-    def brief(self) -> str:
-        """The answer in its shortest form."""
-        ...
-
-    @property
-    def faults(self) -> tuple[int, int]:
-        """Tests that fail, stated and made up."""
-        ...
-
-    @property
-    def prompt(self) -> str | None:
-        """Asks to go on from here."""
-        ...
-
-
-Generate = Callable[[Sequence[str], int, float, int], Generated]
-Feedback = Callable[[str, str], str | None]
-Advance = Callable[[str, str], tuple[str, str | None]]
-Revise = Callable[[str, str], Revised | None]
-
 
 Step = tuple[str, str]
 
@@ -87,64 +38,6 @@ class Answered:
     outputs: list[str]
     tokens: int
     steps: list[list[Step]]
-
-
-def nowhere(source: str, function: str, arguments: Sequence[Any]) -> tuple[Any, float]:
-    """For those who run no Python.
-
-    Raises:
-        ValueError: always.
-    """
-    raise ValueError("there is no sandbox here to run a program in")
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a program may use besides the model; each sees the prompt and an output, nothing else.
-
-    Attributes:
-        feedback: a scratch run's complaint, or ``None``.
-        advance: what of an output ran on a scratch copy, and the prompt of what is left.
-        revise: an output after the prompt's own tests; ``None`` where there are none.
-        execute: runs a program that is Python, in a sandbox.
-    """
-
-    feedback: Feedback
-    advance: Advance
-    revise: Revise
-    execute: code.Execute = nowhere
-
-    def passes(self, by: str, prompt: str, output: str) -> bool:
-        """The tool finds nothing wrong: it runs, it leaves nothing to do, or all its tests hold."""
-        if by == "feedback":
-            return self.feedback(prompt, output) is None
-        if by == "advance":
-            kept, left = self.advance(prompt, output)
-            return bool(kept) and left is None
-        tested = self.revise(prompt, output)
-        return tested is not None and bool(tested.whole) and tested.faults == (0, 0)
-
-    def comes_to(self, by: str, prompt: str, output: str) -> Hashable:
-        """What an answer amounts to; answers that amount to the same are one vote. What does not run is its text."""
-        if by == "advance":
-            kept, left = self.advance(prompt, output)
-            return (left,) if kept else output
-        tested = self.revise(prompt, output) if by == "revise" else None
-        return (tested.whole,) if tested is not None and tested.whole else output
-
-    def words(self, names: Collection[str], prompt: str, output: str) -> dict[str, Any]:
-        """What each of these tools says of an output, as plain data."""
-        said: dict[str, Any] = {}
-        if "feedback" in names:
-            said["feedback"] = self.feedback(prompt, output)
-        if "advance" in names:
-            said["advance"] = list(self.advance(prompt, output))
-        if "revise" in names:
-            tested = self.revise(prompt, output)
-            said["revise"] = tested and {
-                "whole": tested.whole, "brief": tested.brief, "faults": list(tested.faults), "prompt": tested.prompt,
-            }  # fmt: skip
-        return said
 
 
 @dataclass(frozen=True)
@@ -180,7 +73,7 @@ def run(
     if scaffold["kind"] == grammar.POLICY:
         said = text_of(grammar.stated(scaffold))
         return Answered([said] * len(prompts), 0, [[] for _ in prompts])
-    tools = Tools(cache(tools.feedback), cache(tools.advance), cache(tools.revise), tools.execute)
+    tools = replace(tools, feedback=cache(tools.feedback), advance=cache(tools.advance), revise=cache(tools.revise))
     work = _Work(generate, tools, prompts, seed, explore, examples.Bank(scaffold.get(grammar.EXAMPLES, ())))
     if scaffold["kind"] == grammar.CODE:
         ways = code.courses(scaffold, prompts, tools.execute, work.ask, tools.words, seed, explore)
@@ -207,14 +100,14 @@ class _Work:
     ) -> None:
         self.generate, self.tools, self.prompts = generate, tools, prompts
         self.seed, self.explore, self.bank = seed, explore, bank
-        self.shown: dict[str, str] = {}  # how a problem's own prompt is asked, where that is not as it stands
+        self.shown = list(prompts)  # how each problem's own prompt is asked
         self.pools: list[list[Attempt]] = [[] for _ in prompts]
         self.round = 0  # of asking, by the program's text
         self.tokens = 0
 
     def ask(self, prompts: Sequence[str], n: int, temperature: float, seed: int) -> list[list[str]]:
         """Answers ``[prompt][sample]``, paid for."""
-        out = self.generate([self.shown.get(prompt, prompt) for prompt in prompts], n, temperature, seed)
+        out = self.generate(prompts, n, temperature, seed)
         self.tokens += out.tokens_read + out.tokens_written
         return out.outputs
 
@@ -223,7 +116,7 @@ class _Work:
         seed = self.seed if greedy else derive_seed(self.seed, "vote")
         if self.round:
             seed = derive_seed(self.seed, "sample", self.round)
-        found = self.ask(self.prompts, n, self.explore if greedy else float(temperature), seed)
+        found = self.ask(self.shown, n, self.explore if greedy else float(temperature), seed)
         for prompt, pool, texts in zip(self.prompts, self.pools, found, strict=True):
             pool += [Attempt(text, ((prompt, text),)) for text in texts]
 
@@ -236,6 +129,9 @@ class _Work:
             same = [self.tools.comes_to(by, prompt, a.text) for a in pool]
             most = _most_frequent(same)
             pool[:] = [a for a, what in zip(pool, same, strict=True) if what == most]
+            # Where what was recalled agrees with the model's own words, these are what there is to learn.
+            place = next((k for k, a in enumerate(pool) if a.made and a.text == pool[0].text), 0)
+            pool.insert(0, pool.pop(place))
 
     def abstain(self, below: str) -> None:
         for pool in self.pools:
@@ -248,15 +144,22 @@ class _Work:
             pool += [Attempt(answer, ()) for _, answer in self.bank.nearest(prompt, n)]
 
     def show(self, n: int) -> None:
-        for prompt in self.prompts:
-            self.shown[prompt] = examples.shown(prompt, self.bank.nearest(prompt, n)[::-1])
+        """As many as the model can read, the least alike left out first."""
+        for i, prompt in enumerate(self.prompts):
+            known = self.bank.nearest(prompt, n)
+            longer = (examples.shown(prompt, known[:k][::-1]) for k in range(len(known), 0, -1))
+            self.shown[i] = next(filter(self.tools.readable, longer), prompt)
+
+    def _as_shown(self, i: int, prompt: str) -> str:
+        """How a prompt of a problem is asked: its own with examples, what follows from an answer as it stands."""
+        return self.shown[i] if prompt == self.prompts[i] else prompt
 
     def retry(self, by: str, times: int, temperature: str) -> None:
         for number in range(self.round, self.round + times):
             failing = [i for i in range(len(self.prompts)) if self._passing(by, i) is None]
             if not failing:
                 break
-            asked = [self.prompts[i] for i in failing]
+            asked = [self.shown[i] for i in failing]
             again = self.ask(asked, 1, float(temperature), derive_seed(self.seed, "retry", number))
             for i, texts in zip(failing, again, strict=True):
                 self.pools[i].append(Attempt(texts[0], ((self.prompts[i], texts[0]),)))
@@ -274,7 +177,7 @@ class _Work:
         ways = {i: _Way(prompt) for i, prompt in enumerate(self.prompts)}
         for i, pool in enumerate(self.pools):
             if pool:
-                ways[i].take([pool[0].text], self.tools.advance)
+                ways[i].take([pool[0].text], self.tools.advance, own=bool(pool[0].made))
         for number in range(self.round, self.round + times):
             going = [i for i, way in ways.items() if way.now is not None]
             fresh = [i for i in going if n == 1 and not ways[i].stuck]
@@ -283,12 +186,12 @@ class _Work:
             for group, heat in ((fresh, self.explore), (warm, sampled)):
                 if not group:
                     continue
-                asked = [ways[i].now or "" for i in group]
+                asked = [self._as_shown(i, ways[i].now or "") for i in group]
                 found = self.ask(asked, n, heat, derive_seed(self.seed, "step", number))
                 for i, texts in zip(group, found, strict=True):
                     ways[i].take(texts, self.tools.advance)
         for i, pool in enumerate(self.pools):
-            pool[:1] = [Attempt("\n".join(kept for _, kept in ways[i].made) or ways[i].first, tuple(ways[i].made))]
+            pool[:1] = [Attempt("\n".join(ways[i].kept) or ways[i].first, tuple(ways[i].made))]
 
     def repair(self, times: int, temperature: str) -> None:
         """A fix is first asked for greedily, then by sampling.
@@ -306,7 +209,8 @@ class _Work:
                 if not group:
                     continue
                 asked = [work[i].ask(self.prompts[i]) for i in group]
-                found = self.ask(asked, 1, heat, derive_seed(self.seed, "revise", number))
+                sent = [self._as_shown(i, prompt) for i, prompt in zip(group, asked, strict=True)]
+                found = self.ask(sent, 1, heat, derive_seed(self.seed, "revise", number))
                 for i, prompt, texts in zip(group, asked, found, strict=True):
                     work[i].take(prompt, texts[0], self.tools.revise(prompt, texts[0]))
         for prompt, pool, repair in zip(self.prompts, self.pools, work, strict=True):
@@ -321,10 +225,11 @@ class _Way:
         self.now: str | None = prompt
         self.first = ""
         self.stuck = False
+        self.kept: list[str] = []
         self.made: list[Step] = []
 
-    def take(self, texts: Sequence[str], advance: Advance) -> None:
-        """One step further by one of the answers, if any of them runs."""
+    def take(self, texts: Sequence[str], advance: Advance, own: bool = True) -> None:
+        """One step further by one of the answers, if any of them runs; only the model's own are learned from."""
         assert self.now is not None
         self.first = self.first or texts[0]
         ran = [(kept, left) for kept, left in (advance(self.now, text) for text in texts) if kept]
@@ -333,7 +238,8 @@ class _Way:
             return
         lefts = [left for _, left in ran]
         left = None if None in lefts else _most_frequent(lefts)
-        self.made.append((self.now, ran[lefts.index(left)][0]))
+        self.kept.append(ran[lefts.index(left)][0])
+        self.made += [(self.now, self.kept[-1])] if own else []
         self.now = left
 
 
