@@ -42,8 +42,9 @@ def test_as_many_examples_are_shown_as_fit_and_can_be_read(
         return Sampled([["a"] for _ in prompts], 1, 1)
 
     monkeypatch.setattr(module, "sample", sample)
-    config = EvolventConfig(vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
-    config.others.update(others)
+    config = EvolventConfig(
+        vocab_size=codec.size, hidden_size=16, num_hidden_layers=1, intermediate_size=16, others=others
+    )
     rollout(fresh(config, 0), codec, TASK, SHOW, ["ab>"], 0)
     assert [prompt.count("\n\n") for prompt in asked] == [shown]
     assert asked[0].endswith("ab>")
