@@ -218,6 +218,9 @@ def test_one_recalled_answer_takes_the_place_of_the_first_and_one_that_would_be_
         for program in ({"kind": "direct"}, {"kind": "stepwise", "answers": 4})
     ]
     assert [[step["do"] for step in made] for made in steps] == [["recall"], ["recall", "advance"]]
+    alone = {"kind": "steps", "steps": steps[0], "examples": GOLD}
+    several = operator("examples").build(bench("examples", {"how": "recall", "n": 4}, scaffold=alone)).scaffold
+    assert [step["do"] for step in several["steps"]] == ["sample", "recall", "vote"], "there is a way on from it"
     with pytest.raises(JobFailed, match="as good as one"):
         operator("examples").build(
             bench("examples", {"how": "recall", "n": 2}, scaffold={"kind": "stepwise", "answers": 4})

@@ -63,11 +63,12 @@ def _using(steps: list[grammar.Step], how: str, n: int) -> list[grammar.Step]:
     What is recalled takes the place of a first greedy attempt where the program goes on from there. Of a direct answer
     one example takes the place; of several, two that agree outvote it.
     """
-    rest = [step for step in steps if grammar.VERBS[step["do"]].tool != grammar.EXAMPLES]
-    if not rest:
+    if not steps:
         raise JobFailed("no_edit", "the champion's program has no steps to put examples into")
+    direct = grammar.steps_of({"kind": "direct"})
+    rest = [step for step in steps if grammar.VERBS[step["do"]].tool != grammar.EXAMPLES] or direct
     first: dict[str, Any] = {"do": how, "n": n}
-    greedy = rest[:1] == grammar.steps_of({"kind": "direct"})
+    greedy = rest[:1] == direct
     if how == "show":
         return [first, *rest]
     if rest[0]["do"] == "advance" and n > 1:
