@@ -295,6 +295,32 @@ def test_a_program_in_python_is_tried_before_a_run(evolvent: Any, tmp_path: Path
     assert re.search(found, row["found"])
 
 
+SHOWN: dict[str, Any] = {
+    "kind": "steps",
+    "steps": [{"do": "show", "n": 2}, {"do": "sample", "n": 3, "temperature": "0.6"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("scaffold", "found"),
+    [
+        ({"kind": "direct"}, "^direct, at most 1 answer of a problem$"),
+        ({**SHOWN, "examples": [["a question", "an answer"]]}, "^steps, at most 3 answers of a problem, 1 example$"),
+        (SHOWN, "scaffold.examples: recall and show need them"),
+        ({"answers": 3}, "scaffold.kind: expected one of"), ({"kind": "vote", "answers": 99}, "2 to 16, got 99"),
+    ],
+)  # fmt: skip
+def test_a_program_that_is_none_is_found_before_a_run(
+    evolvent: Any, tmp_path: Path, scaffold: dict[str, Any], found: str
+) -> None:
+    settings = {**yaml.safe_load(settings_text()), "scaffold": scaffold, "model": str(tmp_path / "none")}
+    (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
+    report = json.loads(evolvent("check", "-C", tmp_path, "--json").out.splitlines()[0])
+    (row,) = (row for row in report["checks"] if row["check"] == "scaffold")
+    assert row["ok"] == found.startswith("^")
+    assert re.search(found, row["found"])
+
+
 def test_broken_weights_are_refused_before_anything_loads_them(evolvent: Any, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
     settings = {**yaml.safe_load(settings_text()), "model": str(tmp_path)}
@@ -435,7 +461,7 @@ def test_check_finds_a_task_in_the_runs_own_folder(evolvent: Any, toy_seed: Path
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     rows = evolvent("check", "-C", tmp_path, "--json").json["checks"]
     assert {row["check"]: row["ok"] for row in rows if row["check"] != "gate"} == dict.fromkeys(
-        ("settings", "short", "long", "goal", "operators", "proposers", "model"), True
+        ("settings", "short", "long", "goal", "operators", "proposers", "scaffold", "model"), True
     )
 
 

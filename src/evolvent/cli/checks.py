@@ -111,8 +111,7 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     report.add("goal", lambda: _goal(settings, task))
     report.add("operators", lambda: ", ".join(load_operators(settings.plan.operators, settings.priors)))
     report.add("proposers", lambda: ", ".join(load_proposers(settings).proposers))
-    if settings.scaffold["kind"] == "code":
-        report.add("scaffold", lambda: _program(settings, task))
+    report.add("scaffold", lambda: _scaffold(settings, task))
     report.add("model", lambda: _model(settings, task, folder))
     if settings.judge.url:
         report.add("judge", lambda: _reached(run))
@@ -286,6 +285,24 @@ def _goal(settings: Settings, task: Task) -> str:
 
     check_goal(settings, task)
     return goal_wanted(goal_of(settings).plain())
+
+
+def _scaffold(settings: Settings, task: Task) -> str:
+    """The program under which the seed answers, in words; one in Python is tried."""
+    from evolvent.named import check_scaffold
+    from evolvent.scaffold import grammar
+
+    scaffold: dict[str, Any] = settings.scaffold
+    check_scaffold(scaffold)
+    if scaffold["kind"] == grammar.CODE:
+        return _program(settings, task)
+    if scaffold["kind"] == grammar.POLICY:
+        return "states a policy, asks no model"
+    known = len(scaffold.get(grammar.EXAMPLES, ()))
+    most = grammar.answers(grammar.steps_of(scaffold))
+    return f"{scaffold['kind']}, at most {most} answer{'s' * (most > 1)} of a problem" + (
+        f", {known} example{'s' * (known > 1)}" if known else ""
+    )
 
 
 def _program(settings: Settings, task: Task) -> str:
