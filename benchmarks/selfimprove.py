@@ -38,7 +38,7 @@ from evolvent.tasks.sql_migration.progress import advance
 from evolvent.tasks.sql_migration.reference import REBUILT, reference  # the oracle arm, nowhere else
 from evolvent.tasks.sql_migration.verify import split_statements
 from evolvent.train.jobs import cut_answers, finetune
-from evolvent.types import Candidate, derive_seed
+from evolvent.types import Candidate, content_hash, derive_seed
 
 ARMS = ("gold", "unverified", "random", "verified", "oracle")
 FILTER = {"unverified": "none", "random": "random", "verified": "verified", "oracle": "verified"}
@@ -146,14 +146,14 @@ def _probes(unit: Unit, store: Store, model: str, gold: str, seed: int) -> dict[
     cut = cut_answers(_context(store, {"data": gold}, {"count": 400}, seed))["data"]
     params = {"steps": 12, "tokens_per_step": 2048, "learning_rate": "0.001", "gold_share": 0}
     planted = finetune(_context(store, {"model": model, "data000": cut}, params, seed))["model"]
-    incumbent = Candidate(model=model, scaffold=PROGRAM, genome="benchmark").plain()
+    incumbent = Candidate(model=model, scaffold=PROGRAM, genome=content_hash("incumbent")).plain()
     protected = tuple(Protected(skill=skill, margin_points=5) for skill in ("single", "multi"))
     decisions = {}
     with JudgeClient(unit.folder / "judge", unit.folder / "store", TASK) as judge:
         for slot, (name, weights) in enumerate((("null", model), ("planted_regression", planted)), 1):
             question = Question(
                 slot=slot,
-                candidate=Candidate(model=weights, scaffold=PROGRAM, genome=name).plain(),
+                candidate=Candidate(model=weights, scaffold=PROGRAM, genome=content_hash(name)).plain(),
                 incumbent=incumbent,
                 anchor=incumbent,
                 target="multi",
