@@ -3,7 +3,8 @@
 Arm ``read``: a small model is taught four functions of a string of one to four letters, mostly with solved strings of
 the same function in front, up to eight. Which function is asked for stands nowhere else, so without examples it can
 only guess. Each seed asks for one of the functions, on strings of three and four letters that are not in the bank.
-Control: as many examples of another function. Then a real run from that model, with operator ``examples`` alone, says
+Its training and its gold are true labels, declared here: there are no others. Control: as many examples of another
+function. Then a real run from that model, with operator ``examples`` alone, says
 whether the gate finds it; its problems have one to four letters, and the shortest stand in its examples too.
 
 Arms ``python`` and ``sql``: the shipped seeds, which were never taught to read examples, begin from the answers of the

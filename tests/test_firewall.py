@@ -34,6 +34,7 @@ READERS = {
     "benchmarks/hostile/battery_verifiers.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/hostile/honest.py": "right answers, to be spoiled or not to be turned away",
     "benchmarks/hostile/sql.py": "right answers, to be spoiled or not to be turned away",
+    "benchmarks/retrieval.py": "trains the model that is taught to read examples, and gives it gold to go by",
     "benchmarks/selfimprove.py": "the declared oracle arm",
 }
 
