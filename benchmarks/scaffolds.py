@@ -5,7 +5,8 @@ gets the largest bound under which it keeps to the family's ceiling of tokens (a
 search problems. Evolution starts from these, edits and crosses them (`scaffold.edits`) on the same search problems
 until a fixed number of tokens is spent, and drops what costs more than the ceiling. Both sides then choose among their
 best by further problems; the two chosen meet on fresh ones. There too the evolved program meets itself under other
-seeds (A/A), both comparisons go through the judge's gate, and a program that abstains shows what silence is worth.
+seeds (A/A), both comparisons go through the judge's gate, and a program that abstains shows what silence is worth. One
+of those by hand asks further only where its first answers differ; it is compared with the one that always asks.
 
 Arm ``null``: pairs of one and the same randomly evolved program under two seeds, each pair judged by the gate on fresh
 items as it asks for them (strings, whose answers are cheap), one slot after the other of a single run. It should adopt
@@ -43,11 +44,20 @@ toy_world = importlib.import_module("toy_world")
 
 Steps = list[dict[str, Any]]
 DIRECT: Steps = grammar.steps_of({"kind": "direct"})
-UNSURE: Steps = [
+ABSTAINING: Steps = [
     {"do": "sample", "n": 6, "temperature": "0.6"}, {"do": "abstain", "below": "0.6"}, {"do": "vote", "by": "text"},
 ]  # fmt: skip
+WHEN_UNSURE = "when unsure"
 BOUNDS = (2, 3, 4, 6, 8, 12, 16)
 PARENTS, FINALISTS, SLACK = 6, 3, 0.1  # SLACK: share of the first part's problems by which a child may trail the best
+
+
+def when_unsure(answers: int) -> Steps:
+    """As `consistent`, but the larger part of the answers is asked for only where the first ones do not agree."""
+    first = max(2, answers // 4)
+    warm = {"do": "sample", "temperature": "0.6"}
+    settle = {"do": "settle", "by": "text", "share": "1"}
+    return [{**warm, "n": first}, settle, {**warm, "n": answers - first}, *grammar.WRITTEN["consistent"](answers)[1:]]
 
 
 @dataclass(frozen=True)
@@ -64,10 +74,10 @@ class Family:
         task, rng = tasks.load(self.task), random.Random(derive_seed("scaffolds", *path))
         return [p for skill in self.skills for p in task.generate(skill, rng, count // len(self.skills))]
 
-    def written(self) -> list[str]:
-        """Kinds of programs written by hand that use no tool but these."""
-        steps = {kind: grammar.steps_of({"kind": kind, "answers": 2}) for kind in grammar.KINDS}
-        return [kind for kind in steps if kind != "direct" and grammar.tools(steps[kind]) <= set(self.tools)]
+    def written(self) -> dict[str, Callable[[int], Steps]]:
+        """Kinds of programs written by hand that use no tool but these, each by its bound of answers."""
+        kinds = {**grammar.WRITTEN, WHEN_UNSURE: when_unsure}
+        return {kind: make for kind, make in kinds.items() if grammar.tools(make(4)) <= set(self.tools)}
 
 
 FAMILIES = {
@@ -133,9 +143,10 @@ SEARCH = ("first", "second")
 def by_hand(lab: Lab) -> dict[str, Steps]:
     """Each kind at the largest bound that keeps to the ceiling on the first part, if any does."""
     found: dict[str, Steps] = {"direct": DIRECT}
-    for kind in lab.family.written():
-        for bound in BOUNDS:
-            steps = grammar.steps_of({"kind": kind, "answers": bound})
+    sizes = {"direct": (), WHEN_UNSURE: BOUNDS[1:]}  # two answers leave none to ask for afterwards
+    for kind, make in lab.family.written().items():
+        for bound in sizes.get(kind, BOUNDS):
+            steps = make(bound)
             if lab.price(steps, SEARCH[0]) > lab.family.ceiling:
                 break
             found[kind] = steps
@@ -204,7 +215,7 @@ def family_unit(unit: Unit) -> dict[str, Any]:
     told |= {"tokens": lab.spent}
     fresh = {name: lab.tried(steps, "fresh") for name, steps in {**hand, "best": best_hand, "evolved": best}.items()}
     same, _ = lab.tried(best, "fresh", again="again")
-    outputs, _ = lab.answers(UNSURE, lab.sets["fresh"], derive_seed("scaffolds unsure", unit.seed))
+    outputs, _ = lab.answers(ABSTAINING, lab.sets["fresh"], derive_seed("scaffolds unsure", unit.seed))
     right = lab.right(lab.sets["fresh"], outputs)
     return {
         "n": len(lab.sets["fresh"]),
@@ -216,6 +227,7 @@ def family_unit(unit: Unit) -> dict[str, Any]:
         "evolved - best": meet(lab, fresh["evolved"][0], fresh["best"][0]),
         "evolved - direct": meet(lab, fresh["evolved"][0], fresh["direct"][0]),
         "evolved - itself": meet(lab, fresh["evolved"][0], same),
+        "when unsure - always": meet(lab, fresh[WHEN_UNSURE][0], fresh["consistent"][0]),
         "abstaining": {"answered": sum(text != "" for text in outputs), "right": sum(right)},
     }  # fmt: skip
 
@@ -280,9 +292,14 @@ def summarise(results: Results, _settings: dict[str, Any]) -> dict[str, Any]:
                 }
                 for other in ("best", "direct", "itself")
             },
+            "when unsure - always": paired_interval([row["when unsure - always"]["points"] for row in rows]),
         }  # fmt: skip
         low, mean, high = figures[name]["evolved - best"]["points"]
         bars[f"{name}: evolved minus the best written by hand, fresh problems: above 0"] = {
+            "figure": f"{mean:.1f} points ({low:.1f} to {high:.1f})", "bar": 0, "holds": low > 0,
+        }  # fmt: skip
+        low, mean, high = figures[name]["when unsure - always"]
+        bars[f"{name}: asking more where the first answers differ, minus asking always, at one ceiling: above 0"] = {
             "figure": f"{mean:.1f} points ({low:.1f} to {high:.1f})", "bar": 0, "holds": low > 0,
         }  # fmt: skip
         dear = sum(p["tokens"] for p in spent["evolved"]) / sum(p["tokens"] for p in spent["best"])
@@ -305,7 +322,7 @@ def summarise(results: Results, _settings: dict[str, Any]) -> dict[str, Any]:
 
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2, 3, 4], "arm_seeds": {"python": [0, 1, 2], "null": [0, 1, 2, 3]}, "evaluations": 8,
-    "pairs": 30, "most": 600, "block": 50, "version": 1,
+    "pairs": 30, "most": 600, "block": 50, "version": 2,
     "sets": {"first": 40, "second": 60, "further": 60, "fresh": 160},
 }  # fmt: skip
 QUICK: dict[str, Any] = {

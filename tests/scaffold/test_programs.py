@@ -185,6 +185,51 @@ def test_abstaining_says_nothing_and_teaches_nothing() -> None:
     assert answered.steps == [[("a", "p")], []]
 
 
+def test_a_share_is_counted_exactly() -> None:
+    pool = ["p"] * 3 + list("abcdefghijkl")  # 3 of 15 are .2 of them, and .2 * 15 is a little more than 3
+    program = steps(sample(15), {"do": "abstain", "below": "0.2"}, {"do": "vote", "by": "text"})
+    assert run(program, Model([pool]), TOOLS, ["a"], 1).outputs == ["p"]
+
+
+def test_what_is_settled_is_answered_and_only_the_others_go_on() -> None:
+    program = steps(sample(2), {"do": "settle", "by": "text", "share": "1"}, sample(3), {"do": "vote", "by": "text"})
+    model = Model([["p", "q"], ["r", "r"], ["s", "t"]], [["u", "q", "q"], ["t", "t", "v"]])
+    answered = run(program, model, TOOLS, ["a", "b", "c"], 1)
+    assert answered.outputs == ["q", "r", "t"], "in the order in which the problems came"
+    assert [call[0] for call in model.calls] == [("a", "b", "c"), ("a", "c")]
+    assert answered.steps == [[("a", "q")], [("b", "r")], [("c", "t")]]
+    assert answered.tokens == 30 + 6 + 20 + 6
+
+
+def test_where_all_is_settled_nothing_more_is_asked() -> None:
+    settle = {"do": "settle", "by": "text", "share": "0.6"}
+    program = steps(sample(3), settle, sample(4), {"do": "vote", "by": "text"}, {"do": "abstain", "below": "0.8"})
+    model = Model([["p", "q", "q"]])
+    assert run(program, model, TOOLS, ["a"], 1).outputs == ["q"]
+    assert len(model.calls) == 1
+
+
+def test_one_attempt_is_no_agreement_and_a_tool_may_say_what_agrees() -> None:
+    settle = {"do": "settle", "by": "advance", "share": "0.4"}
+    direct = steps(
+        sample(1, "0"), {**settle, "by": "text"}, {"do": "retry", "by": "feedback", "times": 1, "temperature": "0.6"}
+    )
+    assert run(direct, Model([["bad"]], [["ok"]]), TOOLS, ["1"], 1).outputs == ["ok"]
+    by_result = steps(sample(5), settle, {"do": "abstain", "below": "0.8"})
+    answers = [["bad", "ok1", "ok2", "worse", "worst"], ["bad", "bad", "ok", "worse", "worst"]]
+    assert run(by_result, Model(answers), TOOLS, ["5", "5"], 1).outputs == ["ok1", "bad"]
+
+
+def test_a_settled_problem_is_not_asked_under_another_prompt() -> None:
+    scaffold = steps(sample(2), {"do": "settle", "by": "text", "share": "1"}, {"do": "show", "n": 1}, sample(1))
+    scaffold["examples"] = [["aa", "zz"], ["bb", "yy"]]
+    model = Model([["p", "q"], ["r", "r"], ["s", "t"]], [["u"], ["v"]])
+    answered = run(scaffold, model, TOOLS, ["a1", "b1", "bb1"], 1)
+    assert answered.outputs == ["p", "r", "s"]
+    assert [prompt.endswith(own) for prompt, own in zip(model.calls[1][0], ("a1", "bb1"), strict=True)] == [True, True]
+    assert model.calls[1][0][1] == "bbyy\n\nbb1"
+
+
 def test_advance_votes_in_each_step_and_prefers_what_leaves_nothing() -> None:
     program = steps({"do": "advance", "times": 2, "n": 3, "temperature": "0.6"})
     model = Model([["bad", "okx", "oky"], ["bad", "bad", "bad"]], [["ok1", "ok2", "ok3"], ["ok", "ok", "bad"]])

@@ -74,6 +74,9 @@ VERBS: Mapping[str, Verb] = {
     "advance": Verb({"times": _COUNTS, "n": _COUNTS, "temperature": _WARM}, makes=True, tool="advance"),
     # Test the best attempt, tell its failure, ask for a fix; keep what fails less.
     "repair": Verb({"times": _COUNTS, "temperature": _WARM}, tool="revise"),
+    # Where at least this share of two or more attempts comes to the same, that is the answer; the steps that follow are
+    # for the other problems (adaptive-consistency with a fixed look, arXiv:2305.11860).
+    "settle": Verb({"by": ("text", "advance", "revise"), "share": ("0.4", "0.6", "0.8", "1")}),
     # Say nothing where less than this share of the attempts is the same text: nobody counts that as right.
     "abstain": Verb({"below": ("0.2", "0.4", "0.6", "0.8")}),
     # The answers of the n examples most like the problem join the pool, the most alike first; nothing is asked.

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -80,14 +81,15 @@ def run(
         return Answered([way.answer or "" for way in ways], work.tokens, [way.made for way in ways])
     for step in grammar.steps_of(scaffold):
         fields = {name: value for name, value in step.items() if name != "do"}
-        getattr(work, step["do"])(**fields)
+        if work.prompts:
+            getattr(work, step["do"])(**fields)
         work.round += step.get("times", 1) if grammar.asks(step) else 0
-    chosen = [pool[0] for pool in work.pools]
+    chosen = work.chosen()
     return Answered([a.text for a in chosen], work.tokens, [list(a.made) for a in chosen])
 
 
 class _Work:
-    """All prompts with their pools; a method for each verb of the grammar, called with the step's fields."""
+    """The prompts not settled yet, with their pools; a method for each verb of the grammar, called with its fields."""
 
     def __init__(
         self,
@@ -98,10 +100,12 @@ class _Work:
         explore: float,
         bank: examples.Bank,
     ) -> None:
-        self.generate, self.tools, self.prompts = generate, tools, prompts
+        self.generate, self.tools, self.prompts = generate, tools, [*prompts]
         self.seed, self.explore, self.bank = seed, explore, bank
         self.shown = list(prompts)  # how each problem's own prompt is asked
         self.pools: list[list[Attempt]] = [[] for _ in prompts]
+        self.places = [*range(len(prompts))]  # of the prompts among all
+        self.settled: dict[int, Attempt] = {}  # by place
         self.round = 0  # of asking, by the program's text
         self.tokens = 0
 
@@ -126,16 +130,32 @@ class _Work:
 
     def vote(self, by: str) -> None:
         for prompt, pool in zip(self.prompts, self.pools, strict=True):
-            same = [self.tools.comes_to(by, prompt, a.text) for a in pool]
-            most = _most_frequent(same)
-            pool[:] = [a for a, what in zip(pool, same, strict=True) if what == most]
-            # Where what was recalled agrees with the model's own words, these are what there is to learn.
-            place = next((k for k, a in enumerate(pool) if a.made and a.text == pool[0].text), 0)
-            pool.insert(0, pool.pop(place))
+            pool[:] = self._agreeing(by, prompt, pool)
+
+    def settle(self, by: str, share: str) -> None:
+        agreeing = [self._agreeing(by, prompt, pool) for prompt, pool in zip(self.prompts, self.pools, strict=True)]
+        sure = [len(p) >= max(2, Fraction(share) * len(pool)) for p, pool in zip(agreeing, self.pools, strict=True)]
+        self.settled |= {place: p[0] for place, p, done in zip(self.places, agreeing, sure, strict=True) if done}
+        for rows in (self.places, self.prompts, self.shown, self.pools):
+            rows[:] = [row for row, done in zip(rows, sure, strict=True) if not done]
+
+    def _agreeing(self, by: str, prompt: str, pool: list[Attempt]) -> list[Attempt]:
+        """Those that come to what most come to."""
+        same = [self.tools.comes_to(by, prompt, a.text) for a in pool]
+        most = _most_frequent(same)
+        found = [a for a, what in zip(pool, same, strict=True) if what == most]
+        # Where what was recalled agrees with the model's own words, these are what there is to learn.
+        place = next((k for k, a in enumerate(found) if a.made and a.text == found[0].text), 0)
+        return [found.pop(place), *found]
+
+    def chosen(self) -> list[Attempt]:
+        """The answers, in the order in which the problems came."""
+        left = {place: pool[0] for place, pool in zip(self.places, self.pools, strict=True)}
+        return [attempt for _, attempt in sorted((self.settled | left).items())]
 
     def abstain(self, below: str) -> None:
         for pool in self.pools:
-            if max(Counter(a.text for a in pool).values()) < float(below) * len(pool):
+            if max(Counter(a.text for a in pool).values()) < Fraction(below) * len(pool):
                 pool[:] = [Attempt("", ())]
 
     def recall(self, n: int) -> None:
