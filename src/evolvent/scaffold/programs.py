@@ -136,8 +136,9 @@ class _Work:
         agreeing = [self._agreeing(by, prompt, pool) for prompt, pool in zip(self.prompts, self.pools, strict=True)]
         sure = [len(p) >= max(2, Fraction(share) * len(pool)) for p, pool in zip(agreeing, self.pools, strict=True)]
         self.settled |= {place: p[0] for place, p, done in zip(self.places, agreeing, sure, strict=True) if done}
-        for rows in (self.places, self.prompts, self.shown, self.pools):
-            rows[:] = [row for row, done in zip(rows, sure, strict=True) if not done]
+        left = [i for i, done in enumerate(sure) if not done]
+        self.places, self.prompts = [self.places[i] for i in left], [self.prompts[i] for i in left]
+        self.shown, self.pools = [self.shown[i] for i in left], [self.pools[i] for i in left]
 
     def _agreeing(self, by: str, prompt: str, pool: list[Attempt]) -> list[Attempt]:
         """Those that come to what most come to."""
