@@ -53,10 +53,10 @@ PARENTS, FINALISTS, SLACK = 6, 3, 0.1  # SLACK: share of the first part's proble
 
 
 def when_unsure(answers: int) -> Steps:
-    """As `consistent`, but the larger part of the answers is asked for only where the first ones do not agree."""
+    """As `consistent`, but most answers are asked for only where the first ones do not run and say the same."""
     first = max(2, answers // 4)
     warm = {"do": "sample", "temperature": "0.6"}
-    settle = {"do": "settle", "by": "text", "share": "1"}
+    settle = {"do": "settle", "by": "feedback", "share": "1"}
     return [{**warm, "n": first}, settle, {**warm, "n": answers - first}, *grammar.WRITTEN["consistent"](answers)[1:]]
 
 

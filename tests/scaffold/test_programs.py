@@ -209,15 +209,55 @@ def test_where_all_is_settled_nothing_more_is_asked() -> None:
     assert len(model.calls) == 1
 
 
-def test_one_attempt_is_no_agreement_and_a_tool_may_say_what_agrees() -> None:
-    settle = {"do": "settle", "by": "advance", "share": "0.4"}
-    direct = steps(
-        sample(1, "0"), {**settle, "by": "text"}, {"do": "retry", "by": "feedback", "times": 1, "temperature": "0.6"}
+RETRY = {"do": "retry", "by": "feedback", "times": 1, "temperature": "0.6"}
+
+
+def test_one_attempt_is_no_agreement_but_may_pass() -> None:
+    by_text = steps(sample(1, "0"), {"do": "settle", "by": "text", "share": "0.2"}, RETRY)
+    assert run(by_text, Model([["bad"]], [["ok"]]), TOOLS, ["1"], 1).outputs == ["ok"]
+    passes = steps(
+        sample(1, "0"), {"do": "settle", "by": "feedback", "share": "1"}, sample(1), {"do": "abstain", "below": "0.8"}
     )
-    assert run(direct, Model([["bad"]], [["ok"]]), TOOLS, ["1"], 1).outputs == ["ok"]
-    by_result = steps(sample(5), settle, {"do": "abstain", "below": "0.8"})
-    answers = [["bad", "ok1", "ok2", "worse", "worst"], ["bad", "bad", "ok", "worse", "worst"]]
-    assert run(by_result, Model(answers), TOOLS, ["5", "5"], 1).outputs == ["ok1", "bad"]
+    model = Model([["ok"], ["bad"]], [["worse"]])
+    assert run(passes, model, TOOLS, ["a", "b"], 1).outputs == ["ok", ""]
+
+
+def test_what_agrees_but_fails_its_tool_is_not_settled() -> None:
+    settle = {"do": "settle", "by": "feedback", "share": "0.4"}
+    program = steps(sample(2), {"do": "check", "by": "feedback"}, settle, RETRY)
+    assert run(program, Model([["bad", "bad"]], [["ok"]]), TOOLS, ["a"], 1).outputs == ["ok"]
+    few = steps(sample(3), settle, sample(1, "0"), {"do": "abstain", "below": "0.8"})
+    assert run(few, Model([["bad", "bad", "ok"]], [["x"]]), TOOLS, ["a"], 1).outputs == [""], "a third is not enough"
+    assert run(few, Model([["bad", "ok", "ok"]]), TOOLS, ["a"], 1).outputs == ["ok"]
+
+
+def test_settled_by_advance_is_what_leaves_nothing() -> None:
+    settle = {"do": "settle", "by": "advance", "share": "0.6"}
+    further = {"do": "advance", "times": 1, "n": 1, "temperature": "0.6"}
+    program = steps(sample(3), settle, further)
+    model = Model([["ok1", "ok2", "ok3"], ["ok4", "bad", "ok5"]], [["ok6"]])
+    answered = run(program, model, TOOLS, ["2", "1"], 1)
+    assert answered.outputs == ["ok1\nok6", "ok4"]
+    assert [call[0] for call in model.calls] == [("2", "1"), ("1",)]
+    assert answered.steps == [[("2", "ok1"), ("1", "ok6")], [("1", "ok4")]]
+
+
+def test_settled_by_its_tests_needs_no_repair() -> None:
+    program = steps(
+        sample(2), {"do": "settle", "by": "revise", "share": "1"}, {"do": "repair", "times": 1, "temperature": "0.6"}
+    )
+    model = Model([["9", "9"], ["4", "3"]], [["5"]])
+    answered = run(program, model, TESTED, ["9", "9"], 1)
+    assert answered.outputs == ["9", "9"]
+    assert [call[0] for call in model.calls] == [("9", "9"), ("9+4",)]
+
+
+def test_settled_by_what_was_recalled_teaches_nothing() -> None:
+    program = steps({"do": "recall", "n": 2}, {"do": "settle", "by": "text", "share": "1"}, sample(1, "0"))
+    program["examples"] = [["apple", "zz"], ["apples", "zz"], ["plum", "yy"], ["plums", "xx"]]
+    answered = run(program, Model([["u"]]), TOOLS, ["apple", "plum"], 1)
+    assert answered.outputs == ["zz", "yy"]
+    assert answered.steps == [[], []]
 
 
 def test_a_settled_problem_is_not_asked_under_another_prompt() -> None:

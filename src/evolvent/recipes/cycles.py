@@ -60,7 +60,7 @@ def run(unit: Unit) -> Figures:
 
 
 FULL = {
-    "seeds": [*range(20)], "version": 2, "turns": 120, "items": 1500, "block": 50, "dev": 100, "large dev": 400,
+    "seeds": [*range(20)], "version": 3, "turns": 120, "items": 1500, "block": 50, "dev": 100, "large dev": 400,
     "most": 6, "start": {"each": 600, "share": "0.4", "answers": 6, "strings": 4096},
 }  # fmt: skip
 RECIPE = Recipe(

@@ -71,7 +71,7 @@ def run(unit: Unit) -> Figures:
 
 
 FULL = {
-    "seeds": [0, 1, 2, 3, 4], "version": 1, "start": SMALL, "worlds": 200, "tests": [60, 150, 400, 800],
+    "seeds": [0, 1, 2, 3, 4], "version": 2, "start": SMALL, "worlds": 200, "tests": [60, 150, 400, 800],
     "program_tests": 600, "most": 8, "truth": 300,
 }  # fmt: skip
 RECIPE = Recipe(

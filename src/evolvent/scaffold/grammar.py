@@ -19,6 +19,7 @@ Not here: running (`programs.py`), changing (`edits.py`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,9 +75,10 @@ VERBS: Mapping[str, Verb] = {
     "advance": Verb({"times": _COUNTS, "n": _COUNTS, "temperature": _WARM}, makes=True, tool="advance"),
     # Test the best attempt, tell its failure, ask for a fix; keep what fails less.
     "repair": Verb({"times": _COUNTS, "temperature": _WARM}, tool="revise"),
-    # Where at least this share of two or more attempts comes to the same, that is the answer; the steps that follow are
-    # for the other problems (adaptive-consistency with a fixed look, arXiv:2305.11860).
-    "settle": Verb({"by": ("text", "advance", "revise"), "share": ("0.4", "0.6", "0.8", "1")}),
+    # Where at least this share of the attempts come to the same and pass, that is the answer, and the steps that follow
+    # are for the other problems; by text nothing is tried, so two at least must agree (adaptive-consistency with a
+    # fixed look, arXiv:2305.11860).
+    "settle": Verb({"by": ("text", *TOOLS), "share": ("0.2", "0.4", "0.6", "0.8", "1")}),
     # Say nothing where less than this share of the attempts is the same text: nobody counts that as right.
     "abstain": Verb({"below": ("0.2", "0.4", "0.6", "0.8")}),
     # The answers of the n examples most like the problem join the pool, the most alike first; nothing is asked.
@@ -188,7 +190,8 @@ def check_steps(steps: Any) -> None:
         _only(step, {"do", *verb.fields}, where)
         for field, values in verb.fields.items():
             if type(step[field]) is not type(values[0]) or step[field] not in values:
-                raise ValueError(f"{where}.{field}: expected one of {', '.join(map(str, values))}, got {step[field]!r}")
+                told = ", ".join(map(json.dumps, values))  # texts in quotes: 0.6 is no "0.6"
+                raise ValueError(f"{where}.{field}: expected one of {told}, got {step[field]!r}")
         made = made or verb.makes
         if not made and not verb.alone:
             raise ValueError(

@@ -133,15 +133,21 @@ class _Work:
             pool[:] = self._agreeing(by, prompt, pool)
 
     def settle(self, by: str, share: str) -> None:
-        agreeing = [self._agreeing(by, prompt, pool) for prompt, pool in zip(self.prompts, self.pools, strict=True)]
-        sure = [len(p) >= max(2, Fraction(share) * len(pool)) for p, pool in zip(agreeing, self.pools, strict=True)]
-        self.settled |= {place: p[0] for place, p, done in zip(self.places, agreeing, sure, strict=True) if done}
-        left = [i for i, done in enumerate(sure) if not done]
+        left: list[int] = []
+        for i, (prompt, pool) in enumerate(zip(self.prompts, self.pools, strict=True)):
+            passing = [a for a in pool if by == "text" or self.tools.passes(by, prompt, a.text)]
+            agreeing = self._agreeing(by, prompt, passing)
+            if len(agreeing) >= max(2 if by == "text" else 1, Fraction(share) * len(pool)):
+                self.settled[self.places[i]] = agreeing[0]
+            else:
+                left.append(i)
         self.places, self.prompts = [self.places[i] for i in left], [self.prompts[i] for i in left]
         self.shown, self.pools = [self.shown[i] for i in left], [self.pools[i] for i in left]
 
     def _agreeing(self, by: str, prompt: str, pool: list[Attempt]) -> list[Attempt]:
-        """Those that come to what most come to."""
+        """Those that come to what most come to; of none, none."""
+        if not pool:
+            return []
         same = [self.tools.comes_to(by, prompt, a.text) for a in pool]
         most = _most_frequent(same)
         found = [a for a, what in zip(pool, same, strict=True) if what == most]
