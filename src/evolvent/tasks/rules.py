@@ -38,6 +38,7 @@ __all__ = ["MAX_VARIABLES", "Fact", "Rules"]
 MAX_VARIABLES = 4  # the worst rule of four over 32 steps has a million instances: two seconds
 VIOLATION = "violation"
 _ENGINE_MESSAGE = re.compile(r"<\w+>:(\d+):\d+(?:-[\d:]+)?: (?:error: )?(.*)", re.DOTALL)
+_CONSTANT = re.compile(r"_*[a-z]\w*", re.ASCII)
 _QUIET = ("--warn=none",)
 
 Node = Any  # clingo's syntax tree: which attributes a node has, its kind says
@@ -109,7 +110,12 @@ class Rules:
 
 
 def _symbol(constant: str | int) -> clingo.Symbol:
-    return clingo.Number(constant) if isinstance(constant, int) else clingo.Function(constant)
+    """A number, a constant, or for any other text a string; the engine would cut a text off at a zero character."""
+    if isinstance(constant, int):
+        return clingo.Number(constant)
+    if _CONSTANT.fullmatch(constant) and constant != "not":
+        return clingo.Function(constant)
+    return clingo.String(constant.replace("\0", "\ufffd"))
 
 
 def _explained(said: list[str], exc: RuntimeError) -> _WrongRuleError:

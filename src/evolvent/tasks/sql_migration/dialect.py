@@ -61,6 +61,7 @@ class Dialect:
         literal: a default for a type.
         castable: a column of the first type can become the second with its rows kept.
         small: types with too few values for a unique index over the hidden rows.
+        reads: the name under which sqlglot knows the engine.
         closed: the engine refuses a reference to a table that is not there: the verifier is given such tables too.
     """
 
@@ -70,6 +71,7 @@ class Dialect:
     literal: Callable[[random.Random, str], str]
     castable: Callable[[str, str], bool] = lambda old, new: True
     small: frozenset[str] = frozenset()
+    reads: str = "sqlite"
     closed: bool = False
 
 

@@ -29,8 +29,8 @@ class SqlMigrationPostgres(SqlMigration):
         """Start the process's server now: the server's user is another than root, which only root's powers can make."""
         shared_engine()
 
-    def verify(self, problem: Problem, output: str, probe_seed: int) -> Score:
-        """Apply `output` to A with probe rows; compare with B."""
+    def migrated(self, problem: Problem, output: str, probe_seed: int) -> Score:
+        """Whether `output` makes B of A and keeps the rows."""
         given = problem.given
         renames = [(old, new) for old, new in given["renames"]]
         return verify.verify(shared_engine(), given["before"], given["after"], renames, output, probe_seed)

@@ -35,5 +35,6 @@ POSTGRES = Dialect(
     literal=_literal,
     castable=_castable,
     small=frozenset({"BOOLEAN"}),
+    reads="postgres",
     closed=True,
 )
