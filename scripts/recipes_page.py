@@ -26,8 +26,8 @@ PAGE = ROOT / "docs" / "recipes.md"
 RECORDS = ROOT / "benchmarks" / "records" / "recipes"
 HEAD = """# Recipes
 
-Published ways of self-improvement, each in at most a hundred lines beside its control arm: `evolvent recipes list`,
-`show` and `run`. This page is written by `scripts/recipes_page.py` from the records in `benchmarks/records/recipes/`;
+Published ways of self-improvement, each a file of at most a hundred lines beside its control arm: `evolvent recipes
+list`, `show` and `run`. This page is written by `scripts/recipes_page.py` from the records in `benchmarks/records/recipes/`;
 every figure is what a run printed, negatives included, and each names its size: `quick` takes minutes, with few seeds
 and small models, and shows large effects only. `full` was run where the table says so, and nowhere else.
 

@@ -14,6 +14,7 @@ from worlds import episode, remembered
 from evolvent.errors import UsageError
 from evolvent.memory.episodes import EPISODE_LIMIT, band, elites, search
 from evolvent.memory.memory import FORMAT, Memory
+from evolvent.memory.rules import KEPT, KEPT_KINDS
 
 seen = st.builds(
     episode,
@@ -54,6 +55,25 @@ def test_a_loop_that_goes_on_forever_does_not_grow() -> None:
     assert len(memory.episodes) == EPISODE_LIMIT
     assert max(sizes) < 1.02 * min(sizes)
     assert memory.effects.groups["gold|middle|wrong_letters"].n == 3 * EPISODE_LIMIT, "the sums hold all"
+
+
+def test_nor_does_it_grow_where_every_failure_has_a_name_of_its_own() -> None:
+    memory, sizes = Memory(), []
+    for number in range(3 * EPISODE_LIMIT):
+        often = {"error": "often", "outcome": "accepted"} if number % 10 == 0 else {"error": f"KeyError: {number:05}"}
+        memory.learn(episode(id=f"{number:06}.0", errors={f"KeyError: {number:05}": 1, "often": 1}, **often))
+        if number % EPISODE_LIMIT == EPISODE_LIMIT - 1:
+            sizes.append(len(json.dumps(memory.plain())))
+    assert sizes[-1] < 1.05 * sizes[-2]
+    assert len(memory.rules.edges) == KEPT
+    assert len(memory.rules.profiles) <= KEPT
+    assert len(memory.rules.profiles["often"]) == KEPT_KINDS
+    assert memory.rules.profiles["often"]["often"] == 3 * EPISODE_LIMIT // 10, "what comes often stays"
+    assert memory.rules.edges["often||gold"].support == 3 * EPISODE_LIMIT // 10
+    again = Memory.from_plain(json.loads(json.dumps(memory.plain())))
+    for one in (memory, again):
+        one.learn(episode(id="999999.0", error="new"))
+    assert again.plain() == memory.plain(), "what goes hangs on what there is, not on its order"
 
 
 def test_what_a_budget_dropped_teaches_nothing() -> None:

@@ -89,7 +89,15 @@ def test_what_a_statement_does(statement: str, found: list[facts.Fact]) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET x = 1; END;", "EXPLAIN DROP TABLE a", "CREATE INDEX main.i ON a (x)", "DROP", "(" * 2000, "SELECT " + "NOT " * 1900 + "1", "'"],
+    [
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET x = 1; END;",
+        "EXPLAIN DROP TABLE a",
+        "CREATE INDEX main.i ON a (x)",
+        "DROP",
+        "(" * 2000,
+        "SELECT " + "NOT " * 1900 + "1",
+        "'",
+    ],
 )
 def test_what_is_not_understood_is_said_so(statement: str) -> None:
     assert facts.read(statement, "sqlite") == [("unread", 1)]

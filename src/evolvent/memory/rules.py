@@ -27,6 +27,7 @@ from evolvent.memory.episodes import ACCEPTED, BANDS, DROPPED, Episode, is_named
 
 Z = 2.3263479  # 98 %, two-sided
 LEAST_SUPPORT = 3
+KEPT, KEPT_KINDS = 512, 64  # edges, and kinds of failure in a class's profile: a loop must not grow forever
 SIMILAR = 0.5
 OPEN, HELD, RETIRED = "open", "held", "retired"
 
@@ -117,6 +118,22 @@ class Rules:
             key = f"{episode.error}|{band}|{episode.arm}"
             rule = self.edges.setdefault(key, Rule(error=episode.error, band=band, arm=episode.arm))
             rule.learn(accepted, self.base(episode.arm))
+        self._bound(profile)
+
+    def _bound(self, profile: dict[str, int]) -> None:
+        """A task's error kinds may be any text: what was seen least goes first, open rules before any other."""
+        while len(profile) > KEPT_KINDS:
+            del profile[min(profile, key=lambda kind: (profile[kind], kind))]
+        if len(self.edges) <= KEPT:
+            return
+        while len(self.edges) > KEPT:
+            del self.edges[min(self.edges, key=self._worth)]
+        named = {rule.error for rule in self.edges.values()}
+        self.profiles = {error: kinds for error, kinds in self.profiles.items() if error in named}
+
+    def _worth(self, key: str) -> tuple[bool, int, str]:
+        rule = self.edges[key]
+        return rule.status != OPEN, rule.support + rule.against, key
 
     def withdraw(self, episode: Episode) -> None:
         """An accepted episode, counted before, was misleading."""
