@@ -28,8 +28,9 @@ HEAD = """# Recipes
 
 Published ways of self-improvement, each a file of at most a hundred lines beside its control arm: `evolvent recipes
 list`, `show` and `run`. This page is written by `scripts/recipes_page.py` from the records in
-`benchmarks/records/recipes/`; every figure is what a run printed, negatives included, and each names its size: `quick` takes minutes, with few seeds
-and small models, and shows large effects only. `full` was run where the table says so, and nowhere else.
+`benchmarks/records/recipes/`; every figure is what a run printed, negatives included, and each names its size:
+`quick` takes minutes, with few seeds and small models, and shows large effects only. `full` was run where the table
+says so, and nowhere else.
 
 Every arm of a seed starts from the same model and has the same steps and tokens; the control lacks the mechanism alone;
 an oracle reads truth. Differences are paired by seed, with Student's 95 % interval over the seeds; other figures are
