@@ -8,16 +8,18 @@ Not here: fresh problems and error rates (`judge/`).
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evolvent import tasks
 from evolvent.errors import JobFailed
 from evolvent.jobs import Job, JobEngine
 from evolvent.limits import differing
 from evolvent.plan import ChangePlan, Settings
 from evolvent.store import Store
-from evolvent.types import derive_seed
+from evolvent.types import Problem, derive_seed
 
 Json = Mapping[str, Any]
 
@@ -58,6 +60,14 @@ class DevSet:
         """Paired ``{n, wins, losses}`` by skill, from two sets of trace artifacts."""
         return {skill: _paired(self.store.get_json(mine[skill]), self.store.get_json(theirs[skill])) for skill in mine}
 
+    def problems(self, skill: str, asked_of: str) -> list[Problem]:
+        """The dev problems of version `asked_of`, in the order of its traces."""
+        rng = random.Random(self._seed(skill, asked_of))
+        return tasks.load(self.settings.task).generate(skill, rng, self.settings.dev.problems)
+
+    def _seed(self, skill: str, asked_of: str) -> int:
+        return derive_seed(self.settings.seed, "dev", asked_of, skill)
+
     def _job(self, candidate: Mapping[str, Any], asked_of: str, skill: str) -> Job:
         return Job(
             function="evolvent.observe.jobs:dev_rollout",
@@ -68,7 +78,7 @@ class DevSet:
                 "count": self.settings.dev.problems,
                 "scaffold": candidate["scaffold"],
             },
-            seed=derive_seed(self.settings.seed, "dev", asked_of, skill),
+            seed=self._seed(skill, asked_of),
         )
 
 

@@ -190,6 +190,7 @@ class Loop:
         situation = Situation(
             turn=turn, weaknesses=weaknesses, memory=state.memory, band=state.band, policy=champion["policy"],
             scaffold=champion["candidate"]["scaffold"], barred=frozenset(state.barred), tried=state.tried,
+            failing=steering.failing(self, turn, weaknesses),
         )  # fmt: skip
         probes = due_probes(turn, self.settings.probes.every_turns)
         specs = [self.operators[name].spec for name in self.settings.plan.operators]

@@ -238,6 +238,9 @@ class EndpointSettings(_Strict):
     model: str = Field(default="", description="name by which that server knows the model")
     seconds: int = Field(default=60, ge=1, description="of one question, retries included")
     max_tokens: int = Field(default=1024, ge=16, description="of an answer")
+    traces: int = Field(
+        default=0, ge=0, le=8, description="failed dev problems, prompt and answer, that it is sent; 0 keeps them here"
+    )
 
 
 class Settings(_Strict):

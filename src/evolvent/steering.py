@@ -11,7 +11,8 @@ Not here: the rules (`goals.py`, which is pure), the proposals (`propose/`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,11 +22,12 @@ from evolvent.errors import BudgetSpent
 from evolvent.goals import MS_AN_HOUR, Left, Measured
 from evolvent.observe.diagnose import diagnose
 from evolvent.plan import Settings
+from evolvent.propose.base import Failing
 from evolvent.state import State
 from evolvent.store import Store
 from evolvent.types import Diagnosis, Goal, Trace, dec
 
-__all__ = ["concluded", "diagnosed", "goal_of", "measured", "out_of_budget", "steered"]
+__all__ = ["concluded", "diagnosed", "failing", "goal_of", "measured", "out_of_budget", "steered"]
 
 WEAKNESSES = 6  # of a diagnosis, besides those of open subgoals
 
@@ -104,6 +106,26 @@ def _dev(desk: Desk) -> tuple[Payload, list[Trace]]:
         "flops": sum(c["flops"] for c in counts.values()),
         "tokens": sum(c["tokens"] for c in counts.values()),
     }, traces
+
+
+def failing(desk: Desk, turn: int, weaknesses: Sequence[Diagnosis]) -> list[Failing]:
+    """Dev problems of the worst weakness that the champion fails, of each kind of error one before a second of any.
+
+    As many as ``endpoint.traces`` says: by default none, and then none is looked up.
+    """
+    diagnosed = desk.ledger.get(f"{turn}/diagnosed")
+    if not (desk.settings.endpoint.traces and weaknesses and diagnosed):
+        return []
+    skill, slice_ = weaknesses[0].skill, weaknesses[0].slice
+    traces = [Trace(**row) for row in desk.store.get_json(diagnosed.payload["traces"][skill])]
+    seen: Counter[str] = Counter()
+    found: list[tuple[int, Failing]] = []
+    for problem, trace in zip(desk.dev.problems(skill, diagnosed.payload["champion"]), traces, strict=True):
+        if not trace.correct and goals.belongs(trace, skill, slice_):
+            error = trace.error or ""
+            found.append((seen[error], Failing(prompt=problem.prompt, output=trace.output, error=error)))
+            seen[error] += 1
+    return [one for _, one in sorted(found, key=lambda row: row[0])][: desk.settings.endpoint.traces]
 
 
 def steered(desk: Desk, turn: int, found: Payload) -> tuple[str, list[Diagnosis]]:

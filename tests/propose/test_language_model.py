@@ -20,7 +20,7 @@ from evolvent.errors import BudgetSpent, EndpointFailed
 from evolvent.memory.effects import Foreseen
 from evolvent.memory.memory import Memory
 from evolvent.operators.program import SCAFFOLD_PATCH
-from evolvent.propose.base import Idea, OperatorSpec, Proposer, Situation, fingerprint
+from evolvent.propose.base import Failing, Idea, OperatorSpec, Proposer, Situation, fingerprint
 from evolvent.propose.language_model import (
     LEAST_DEVIATION,
     MAX_POINTS,
@@ -32,6 +32,7 @@ from evolvent.propose.language_model import (
 )
 from evolvent.serve import Limits, Server
 from evolvent.state import COSTLY, State
+from evolvent.tasks.strings import Strings
 from evolvent.types import Diagnosis, Said, canonical_json
 from toy_endpoint import NAME, PRINTABLE, completion, learn, says, serving, stranger
 
@@ -247,7 +248,8 @@ def test_data_cannot_leave_their_block() -> None:
     deep: Any = HOSTILE
     for _ in range(2000):
         deep = {HOSTILE: [deep] * 2}
-    nasty = situation(weaknesses=[bad] * 1000, memory=memory, policy={HOSTILE: deep}, barred=frozenset({HOSTILE}))
+    nasty = situation(weaknesses=[bad] * 1000, memory=memory, policy={HOSTILE: deep}, barred=frozenset({HOSTILE}),
+                      failing=[Failing(prompt=HOSTILE, output=HOSTILE, error=HOSTILE)] * 8)  # fmt: skip
     system, user = messages(nasty, SPECS, 2)
     assert system == messages(situation(), SPECS, 2)[0]
     assert set(user["content"] + system["content"]) <= set(PRINTABLE)
@@ -269,6 +271,15 @@ def test_what_is_known_is_told() -> None:
     assert {**told, "tried": 1, "mean_gain": 5.0, "verdicts": 1, "accepted": 1} in rows
     assert {"tried": "policy", "params": {"target_rate": 25}, "gain": 5.0, "outcome": "accepted"} in rows
     assert rows[-1] == {"barred": barred}
+
+
+def test_failed_problems_are_shown_where_there_are_any_and_cut() -> None:
+    one = Failing(prompt="p" * 2000, output="o" * 2000, error="syntax")
+    _, user = messages(situation(failing=[one]), SPECS, 2)
+    _, without = messages(situation(), SPECS, 2)
+    told = {"failed": "syntax", "prompt": "p" * 1500, "answer": "o" * 600}
+    extra = [line for line in user["content"].split("\n") if line not in without["content"].split("\n")]
+    assert [json.loads(line) for line in extra] == [told]
 
 
 # -- programs that it writes -------------------------------------------------------------------------------------------
@@ -494,6 +505,24 @@ def test_a_run_goes_on_without_its_model(tmp_path: Path, toy_seed: Path) -> None
     plans = [event.payload["proposals"] for event in events if event.kind == "planned"]
     assert [[row["operator"] for row in rows] for rows in plans] == [["policy", "null"], ["planted_regression"]]
     assert (plans[0][0]["predicted_gain"], plans[0][0]["predicted_deviation"]) == ("6", "5")
+
+
+@pytest.mark.parametrize("traces", [0, 3])
+def test_a_run_shows_failed_dev_problems_if_it_is_told_to(tmp_path: Path, toy_seed: Path, traces: int) -> None:
+    told = {"model": NAME, "seconds": 5, "traces": traces}
+    with stranger(says(completion("[]"))) as server:
+        asked = {"proposers": ["language_model"], "endpoint": {"url": server.url, **told}}
+        run = toy_world.new_run(tmp_path / "run", toy_seed, **asked, probes={"every_turns": 0})
+        with run.working(secret_hex=toy_world.SECRET) as loop:
+            loop.turn()
+            worst = loop.ledger.get("1/diagnosed").payload["weaknesses"][0]  # type: ignore[union-attr]
+            problems = {p.prompt: p for p in loop.dev.problems(worst["skill"], loop.state.champion)}
+    lines = json.loads(server.heard[0][1])["messages"][1]["content"].split("\n")
+    shown = [row for row in map(json.loads, lines[1:-2]) if "failed" in row]
+    assert len({row["prompt"] for row in shown}) == len(shown) == traces
+    for row in shown:
+        score = Strings().verify(problems[row["prompt"]], row["answer"], 0)
+        assert (score.correct, score.error) == (False, row["failed"])
 
 
 @pytest.mark.parametrize("jump", [0, pytest.param(5, marks=pytest.mark.slow)])

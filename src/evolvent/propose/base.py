@@ -129,6 +129,15 @@ class Idea:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failing:
+    """A dev problem that the champion fails: what it was asked, what it said, and the kind of error."""
+
+    prompt: str
+    output: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """What is known when a turn begins.
 
@@ -141,6 +150,7 @@ class Situation:
         scaffold: the champion's scaffold.
         barred: fingerprints of ideas that make no sense now, such as a scaffold just refused.
         tried: fingerprints of what was tried on this champion, newest last.
+        failing: of the worst weakness, as many as ``endpoint.traces`` says; for whoever may see prompts and answers.
     """
 
     turn: int
@@ -151,6 +161,7 @@ class Situation:
     scaffold: Mapping[str, Any]
     barred: frozenset[str] = frozenset()
     tried: Sequence[str] = ()
+    failing: Sequence[Failing] = ()
 
     @property
     def worst(self) -> Diagnosis | None:

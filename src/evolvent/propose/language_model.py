@@ -42,6 +42,7 @@ _MAX_STARTS = 16  # places where an answer's JSON may begin: each costs a look a
 _MAX_ITEMS = 32
 _MAX_LINES = 24  # of a kind, in the data
 _MAX_EPISODES = 8
+_MAX_PROMPT, _MAX_OUTPUT = 1500, 600  # characters, of a failed problem
 _MAX_TEXT, _MAX_ENTRIES, _MAX_DEPTH = 160, 24, 6  # of a value, in the data
 
 INSTRUCTIONS = """\
@@ -147,7 +148,8 @@ def _checked(said: Any) -> Said:
 def messages(situation: Situation, specs: Sequence[OperatorSpec], count: int) -> list[dict[str, str]]:
     """The chat: instructions, then the data as JSON lines. Printable ASCII throughout, bounded in length."""
     lines = [json.dumps(_cut(row), allow_nan=False) for row in _rows(situation, specs)]
-    lines += [json.dumps(row, allow_nan=False) for row in _to_write(situation, specs)]
+    rows = (*_failing(situation), *_to_write(situation, specs))
+    lines += [json.dumps(row, allow_nan=False) for row in rows]
     return [
         {"role": "system", "content": INSTRUCTIONS.format(count=count, least=LEAST_DEVIATION)},
         {"role": "user", "content": "\n".join(["BEGIN DATA", *lines, "END DATA", "JSON array:"])},
@@ -179,6 +181,11 @@ def _rows(situation: Situation, specs: Sequence[OperatorSpec]) -> Iterator[dict[
         yield {"tried": episode.operator, "params": episode.params, "gain": gain, "outcome": episode.outcome}
     for barred in sorted(situation.barred)[:_MAX_LINES]:
         yield {"barred": barred}
+
+
+def _failing(situation: Situation) -> Iterator[dict[str, str]]:
+    for one in situation.failing:
+        yield {"failed": one.error[:_MAX_TEXT], "prompt": one.prompt[:_MAX_PROMPT], "answer": one.output[:_MAX_OUTPUT]}
 
 
 def _to_write(situation: Situation, specs: Sequence[OperatorSpec]) -> Iterator[dict[str, Any]]:
