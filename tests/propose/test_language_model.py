@@ -515,11 +515,11 @@ def test_a_run_shows_failed_dev_problems_if_it_is_told_to(tmp_path: Path, toy_se
         run = toy_world.new_run(tmp_path / "run", toy_seed, **asked, probes={"every_turns": 0})
         with run.working(secret_hex=toy_world.SECRET) as loop:
             loop.turn()
-            worst = loop.ledger.get("1/diagnosed").payload["weaknesses"][0]  # type: ignore[union-attr]
-            problems = {p.prompt: p for p in loop.dev.problems(worst["skill"], loop.state.champion)}
+            dev = [p for skill in loop.dev.skills for p in loop.dev.problems(skill, loop.state.champion)]
     lines = json.loads(server.heard[0][1])["messages"][1]["content"].split("\n")
     shown = [row for row in map(json.loads, lines[1:-2]) if "failed" in row]
     assert len({row["prompt"] for row in shown}) == len(shown) == traces
+    problems = {problem.prompt: problem for problem in dev}
     for row in shown:
         score = Strings().verify(problems[row["prompt"]], row["answer"], 0)
         assert (score.correct, score.error) == (False, row["failed"])
