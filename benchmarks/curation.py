@@ -32,13 +32,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 import torch
 from common import Results, Unit, bench_main
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from scipy import stats
 
 from evolvent import tasks
@@ -112,7 +111,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
             if row["correct"] != row["right"]:
                 row["case"] = {"prompt": problem.prompt, "output": output, "reference": _way(unit.arm)(problem)}
             rows.append(row)
-    seconds = {"sampling": round(sampling, 1), "verifying": round(recorder.seconds, 1), "truth": round(truth_s, 1)}
+    seconds = {"sampling": round(sampling, 3), "verifying": round(recorder.seconds, 3), "truth": round(truth_s, 3)}
     return {"funnel": funnel.plain(), "rows": rows, "seconds": seconds, "verified": len(recorder.scores)}
 
 
@@ -216,6 +215,7 @@ def _definition(line: str) -> str:
 
 _SECTION = re.compile(r"\n--\n-- (?:Data for )?Name: [^\n]*; Type: ([A-Z ]+); Schema: (p\d+); Owner: -\n--\n")
 _CONSTRAINT = re.compile(r'CONSTRAINT (?:"[^"]*"|\w+) ')
+_PASSWORD = "of-the-benchmark"  # the server is reached through a folder of its own
 _BATCH = 25  # problems to a database, which is dumped once
 
 
@@ -233,9 +233,9 @@ def _postgres_truth(asked: Asked) -> Right:
 def _postgres_batch(server: EmbeddedServer, asked: Asked, database: str) -> Right:
     with psycopg.connect(server.url(), dbname="postgres", autocommit=True) as admin:
         admin.execute("DROP ROLE IF EXISTS plain")
-        admin.execute("CREATE ROLE plain LOGIN")
+        admin.execute(f"CREATE ROLE plain LOGIN PASSWORD '{_PASSWORD}'".encode())
         admin.execute(f"CREATE DATABASE {database} OWNER plain".encode())
-        session = Session(make_conninfo(server.url(), user="plain", dbname=database))
+        session = Session(make_conninfo(server.url(), user="plain", password=_PASSWORD, dbname=database))
         schemas: dict[tuple[str, str | None], str] = {}
         for problem, outputs in asked:
             rows: list[tuple[str, list[str], list[list[Any]]]] = []
@@ -249,7 +249,7 @@ def _postgres_batch(server: EmbeddedServer, asked: Asked, database: str) -> Righ
                 name = f"p{len(schemas)}"
                 schemas[problem.prompt, text] = name if _migrated(session, name, problem, rows, text) else ""
         session.close()
-        states = _dumped(server.folder, database)
+        states = _dumped(server.url(), database)
         admin.execute(f"DROP DATABASE {database}".encode())
         admin.execute("DROP ROLE plain")
     return {
@@ -284,11 +284,13 @@ def _migrated(session: Session, schema: str, problem: Problem, rows: Sequence[An
     return True
 
 
-def _dumped(folder: Path, database: str) -> dict[str, State]:
+def _dumped(url: str, database: str) -> dict[str, State]:
     """Each schema of the database as `pg_dump` writes it, sections sorted, rows sorted."""
-    command = [binaries() / "pg_dump", "-h", folder, "-U", "evolvent", "-d", database]
+    way = conninfo_to_dict(url)
+    environment = {"PATH": "/usr/bin:/bin", "PGPASSWORD": str(way["password"])}
+    command = [binaries() / "pg_dump", "-h", str(way["host"]), "-U", str(way["user"]), "-d", database]
     command += ["--no-owner", "--no-privileges", "--no-comments", "--column-inserts"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}).stdout
+    text = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     found: dict[str, list[str]] = {}
     parts = _SECTION.split(text)[1:]
     for kind, schema, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):

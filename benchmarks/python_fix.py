@@ -9,7 +9,7 @@ directly and under the testing program. What is asked: does testing solve more r
 together) than sampling at equal tokens, and does training on verified trajectories beat training on unverified ones
 and on gold?
 
-Run ``python benchmarks/python_fix.py [--quick] [--data DIR]``. With ``--data`` the folder's ``mbpp.jsonl`` is tried
+Run ``python benchmarks/python_fix.py [--quick] [--data DIR]``. With ``--data``, ``mbpp/mbpp.jsonl`` in it is tried
 too, for the record: most of its sentences hold words that the seed cannot read.
 """
 
@@ -111,7 +111,7 @@ def run_unit(unit: Unit) -> dict[str, Any]:
         model, codec = from_files(seed_files(SEED))
         result = {name: _measure(model, codec, scaffold, unit) for name, scaffold in PROGRAMS.items()}
         if unit.data is not None and unit.seed == unit.settings["seeds"][0]:
-            problems = mbpp.read(unit.data)[: unit.settings["problems"]]
+            problems = mbpp.read(unit.data / "mbpp")[: unit.settings["problems"]]
             result["mbpp"] = _solve(model, codec, REVISE, problems, unit.seed)
         return result
     store = Store(unit.folder / "store")
