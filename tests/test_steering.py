@@ -82,7 +82,7 @@ def test_the_horizon_ends_it_by_turns(tmp_path: Path) -> None:
     run = Session(tmp_path, {"rate": 99, "turns": 3})
     (end,) = run.of("goal.given_up")
     assert (end["what"], end["turn"], run.state.turn) == ("turns", 3, 3)
-    assert "3 turns done" in end["reason"]
+    assert end["reason"].startswith("goal not shown to be reached, 3 turns done: ")
     assert run.faults == []
     again = Session(tmp_path, {"rate": 99, "turns": 3})
     assert again.events == run.events, "it goes no further, however often it is started"
@@ -110,6 +110,7 @@ def test_it_is_given_up_when_no_stretch_was_fast_enough(tmp_path: Path) -> None:
     run = Session(tmp_path, {"rate": 99, "turns": 40})
     (end,) = run.of("goal.given_up")
     assert (end["what"], end["turn"]) == ("pace", 30)
+    assert end["reason"].startswith("goal given up, out of reach in the turns left: ")
     assert "no 10 turns so far gained more than 0.0" in end["reason"]
     assert run.faults == []
 

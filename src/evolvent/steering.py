@@ -223,7 +223,9 @@ def _given_up(desk: Desk, found: Measured) -> dict[str, str]:
 
 
 def _give_up(desk: Desk, why: Mapping[str, str], found: Measured) -> None:
-    given_up = _conclusion(desk, f"goal given up, {why['why']}: {found.words}", found)
+    # What ends at its horizon may well be reached: all that is known is that dev did not show it in time.
+    how = "given up" if why["what"] == "pace" else "not shown to be reached"
+    given_up = _conclusion(desk, f"goal {how}, {why['why']}: {found.words}", found)
     desk.once("goal.given_up", f"{desk.state.turn}/goal/{why['what']}", lambda: {"what": why["what"], **given_up})
 
 

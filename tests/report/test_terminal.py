@@ -56,6 +56,19 @@ def test_status_tells_what_is_left(story: Story) -> None:
     assert f"{story.alpha_spent} of 0.05 spent over 6 slots" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome", "answer"),
+    [
+        ("standing:multi", "proven", "no"),
+        ("standing:multi", "inferior", "yes"),
+        ("standing:multi", "open", "open"),
+        ("ni:multi:anchor", "proven", "proven"),
+    ],
+)
+def test_a_stage_answers_what_it_asks(name: str, outcome: str, answer: str) -> None:
+    assert words.stage_answer({"name": name, "outcome": outcome}) == answer
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_empty_and_hostile_stories_print(view: Callable[[Story], RenderableType]) -> None:
     assert shown(view(Story()))

@@ -47,7 +47,7 @@ def evidence_lines(proof: Json) -> list[str]:
     for stage in proof.get("stages", []):
         if stage["n"]:
             counts = f"{stage['wins']} won, {stage['losses']} lost of {stage['n']}"
-            lines.append(f"  {stage_line(stage)}; {counts}: {words.clean(stage['outcome'], 20)}")
+            lines.append(f"  {stage_line(stage)}; {counts}: {words.stage_answer(stage)}")
     said = proof.get("consistency") or {}
     if said:
         n, repeated = said["n"], said["repeated"]

@@ -39,6 +39,7 @@ __all__ = [
     "short",
     "slice_counts",
     "span",
+    "stage_answer",
     "stage_words",
     "summary",
     "why_ended",
@@ -188,6 +189,17 @@ def stage_words(stage: Mapping[str, Any]) -> str:
     if name.startswith("standing:"):
         return f"Worse on {skill} by now?"
     return name
+
+
+def stage_answer(stage: Mapping[str, Any]) -> str:
+    """How a stage of the judge ended, as an answer to what `stage_words` asks.
+
+    A standing check asks whether a skill is worse, so there ``proven`` (it is kept) is a no.
+    """
+    outcome = clean(stage.get("outcome", ""), 20)
+    if clean(stage.get("name", ""), 80).startswith("standing:"):
+        return {"proven": "no", "inferior": "yes"}.get(outcome, outcome)
+    return outcome
 
 
 def change(attempt: Attempt) -> str:
