@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 
 from evolvent.disk import write_atomic
+from evolvent.environment import vectors
 from evolvent.judge.stats import paired_interval  # noqa: F401 - the benchmarks take it from here
 
 HERE = Path(__file__).resolve().parent
@@ -311,4 +312,4 @@ def _commit() -> str:
 
 def _machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()}, {cores} cores, CPU only"
+    return f"{platform.machine()} ({vectors()}), {cores} cores, CPU only"

@@ -461,8 +461,20 @@ def test_check_finds_a_task_in_the_runs_own_folder(evolvent: Any, toy_seed: Path
     (tmp_path / plan.CONFIG_NAME).write_text(yaml.safe_dump(settings))
     rows = evolvent("check", "-C", tmp_path, "--json").json["checks"]
     assert {row["check"]: row["ok"] for row in rows if row["check"] != "gate"} == dict.fromkeys(
-        ("settings", "short", "long", "goal", "operators", "proposers", "scaffold", "model"), True
+        ("settings", "run", "short", "long", "goal", "operators", "proposers", "scaffold", "model"), True
     )
+
+
+def test_check_says_of_a_run_that_has_begun_whether_its_settings_still_are_its_own(evolvent: Any, run: Path) -> None:
+    def row() -> dict[str, Any]:
+        said = evolvent("check", "-C", run, "--json")
+        return next(row for row in json.loads(said.out)["checks"] if row["check"] == "run")
+
+    assert row() == {"check": "run", "ok": True, "found": "begun, 1 turn done"}
+    path = run / plan.CONFIG_NAME
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "seed": 77}))
+    assert "was changed after the run began" in row()["found"]
+    assert not row()["ok"]
 
 
 def test_a_task_that_raises_is_named_and_is_no_bug_of_ours(evolvent: Any, toy_seed: Path, tmp_path: Path) -> None:
@@ -488,7 +500,7 @@ def test_audit_fails_with_its_code_and_names_the_fault(evolvent: Any, run: Path)
 
 def test_report_is_written_without_opening_the_sealed_problems(evolvent: Any, run: Path) -> None:
     said = evolvent("report", "-C", run, "--json")
-    assert said.json == {"report": str(run / "report.html"), "skills": {}, "audit": "ok"}
+    assert said.json == {"report": str(run / "report.html"), "skills": {}, "notes": [], "audit": "ok"}
     assert (run / "report.html").read_text().startswith("<!")
     with Ledger.open(run / LEDGER) as ledger:
         assert next(ledger.events(kinds={"sealed.opened"}), None) is None

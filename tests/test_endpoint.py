@@ -93,9 +93,26 @@ BROKEN = {
 }
 
 
+# What the client passes on though it is no completion; the rest it calls an error itself.
+UNLIKE: dict[str, str] = dict.fromkeys(
+    (
+        "no JSON",
+        "half",
+        "a page",
+        "nothing",
+        "no choices",
+        "choices that are none",
+        "an empty list",
+        "no text",
+        "another type",
+    ),
+    "no chat completion",
+)
+
+
 @pytest.mark.parametrize("why", BROKEN)
 def test_a_broken_answer_is_a_typed_error_without_its_words(why: str) -> None:
-    with stranger(BROKEN[why]) as server, pytest.raises(EndpointFailed, match="no answer") as failed:
+    with stranger(BROKEN[why]) as server, pytest.raises(EndpointFailed, match=UNLIKE.get(why, "no answer")) as failed:
         endpoint(server.url, timeout_s=5.0).complete(CHAT, 0)
     assert "secret" not in str(failed.value)
 
@@ -158,8 +175,18 @@ def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "file:///etc/passwd", "http://", "http://[::1", "http://a:99999"]
-)
+    "url",
+    [
+        "", "localhost:8000", "file:///etc/passwd", "http://", "http://[::1", "http://a:99999",
+        "http://a/v1?x=1", "http://a/v1#x", "http://host with space/v1",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_told(url: str) -> None:
     with pytest.raises(UsageError, match="expected a URL such as"):
         endpoint(url)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="the key is read from the environment") as refused:
+        endpoint("http://bob:s3cret@127.0.0.1:9/v1")
+    assert "s3cret" not in str(refused.value)

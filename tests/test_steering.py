@@ -123,16 +123,35 @@ def test_a_spent_budget_ends_it(tmp_path: Path) -> None:
     assert run.faults == []
 
 
-def test_a_goal_is_pursued_again_when_its_champion_is_rolled_back(tmp_path: Path) -> None:
-    run = Session(tmp_path, {"rate": 80, "turns": 40}, useful="abcd")
+def roll_back(run: Session, folder: Path) -> None:
+    """A person gives the seed its place back."""
     seed = run.of("seed.imported")[0]
-    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
         ledger.acquire()
         back = {
             "from": run.state.champion, "to": seed["version"], "by": "ada", "certified": seed["version"],
             "reason": "a hurry", "candidate": seed["candidate"], "policy": {},
         }  # fmt: skip
         ledger.append("rolled_back", back, actor="human", key="rollback/1")
+
+
+def test_after_the_horizon_another_champion_is_measured_and_spoken_of(tmp_path: Path) -> None:
+    goal = {"rate": 99, "turns": 9}
+    run = Session(tmp_path, goal, useful="a")
+    (first,) = run.of("goal.given_up")
+    assert first["champion"] == run.state.champion != run.state.seed
+    roll_back(run, tmp_path)
+    again = Session(tmp_path, goal, useful="a")
+    _, second = again.of("goal.given_up")
+    assert (second["champion"], second["turn"]) == (run.state.seed, first["turn"])
+    assert second["rate"] != first["rate"]
+    assert again.faults == []
+    assert Session(tmp_path, goal, useful="a").events == again.events
+
+
+def test_a_goal_is_pursued_again_when_its_champion_is_rolled_back(tmp_path: Path) -> None:
+    run = Session(tmp_path, {"rate": 80, "turns": 40}, useful="abcd")
+    roll_back(run, tmp_path)
     turn = run.state.turn
     again = Session(tmp_path, {"rate": 80, "turns": 40}, useful="abcd")
     assert len(again.of("goal.reached")) == 2

@@ -9,8 +9,10 @@ Not here: what is asked and how an answer is read (`propose/language_model.py`);
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,7 @@ __all__ = ["KEY_VARIABLE", "Endpoint"]
 
 KEY_VARIABLE = "EVOLVENT_ENDPOINT_KEY"
 _MAX_ANSWER_BYTES = 4 << 20
+_PLAIN_URL = re.compile(r"[^\s?#@\\]+")  # a query would be lost when the client adds its paths
 _BYTES_A_TOKEN = 4  # of English, about
 _FRAME = 64  # tokens by which a server marks who speaks
 # What a request needs; the client would add system, versions, and what the environment holds for other services.
@@ -51,7 +54,7 @@ class Endpoint:
         max_tokens: of an answer.
 
     Raises:
-        UsageError: the URL is none.
+        UsageError: the URL is none, or holds more than scheme, host, port and path.
     """
 
     url: str
@@ -69,7 +72,9 @@ class Endpoint:
             well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             well = False
-        if not well:
+        if "@" in self.url:  # it would stand in the record; nor is it shown here
+            raise UsageError("endpoint: the URL holds a name or password; the key is read from the environment")
+        if not well or not _PLAIN_URL.fullmatch(self.url):
             raise UsageError(f"endpoint: expected a URL such as http://127.0.0.1:8000/v1, got {self.url[:200]!r}")
 
     def complete(self, messages: Sequence[Mapping[str, str]], seed: int) -> Said:
@@ -99,7 +104,12 @@ class Endpoint:
         answer = said[0] if said else TimeoutError()
         if isinstance(answer, Exception):
             status = f" {answer.status_code}" if isinstance(answer, openai.APIStatusError) else ""
-            raise EndpointFailed(f"endpoint {self.url}: no answer ({type(answer).__name__}{status})") from None
+            how = f"no answer ({type(answer).__name__}{status})"
+            if isinstance(answer, _Unlike | json.JSONDecodeError):
+                how = (
+                    "what answered is no chat completion in OpenAI's form; does the URL name its base, such as .../v1?"
+                )
+            raise EndpointFailed(f"endpoint {self.url}: {how}") from None
         return answer
 
     def _ask(self, messages: Sequence[Mapping[str, str]], seed: int) -> Said:
@@ -119,9 +129,12 @@ class Endpoint:
                 max_tokens=self.max_tokens,
                 seed=seed,
             )
-        text = done.choices[0].message.content
+        try:
+            text: object = done.choices[0].message.content
+        except (AttributeError, IndexError, TypeError):  # the client passes on whatever came
+            text = None
         if not isinstance(text, str):
-            raise TypeError("content")
+            raise _Unlike
         size = sum(len(m["content"].encode()) for m in messages)
         return Said(text=text, tokens=self._tokens(done.usage, size, len(text.encode("utf-8", "surrogatepass"))))
 
@@ -132,6 +145,10 @@ class Endpoint:
         if type(stated) is int and stated > 0:
             return min(stated, most)
         return math.ceil((asked + answered) / _BYTES_A_TOKEN)
+
+
+class _Unlike(Exception):
+    """Something answered, and not as asked."""
 
 
 class _Careful(httpx2.HTTPTransport):

@@ -14,8 +14,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["code_hash", "environment"]
+__all__ = ["code_hash", "environment", "vectors"]
 
+_VECTORS = ("amx_tile", "avx512f", "avx2", "avx", "sve", "asimd")  # widest first
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors")
 
 
@@ -28,6 +29,7 @@ def environment(threads: int) -> dict[str, str]:
     """
     versions = {name: _version(name) for name in _PACKAGES}
     machine = {"machine": platform.machine(), "system": platform.system(), "processor": _processor()}
+    machine |= {"vectors": vectors()}
     own = {"evolvent": _version("evolvent"), "code": code_hash(), "python": platform.python_version()}
     return {**own, **versions, **machine, "threads": str(threads)}
 
@@ -49,10 +51,21 @@ def _version(package: str) -> str:
         return "unknown"
 
 
+def vectors() -> str:
+    """The widest vector instructions, such as ``avx512f``: torch chooses its kernels, and so the rounding, by them."""
+    flags = _cpuinfo("flags").split() or _cpuinfo("Features").split()
+    return next((name for name in _VECTORS if name in flags), "unknown")
+
+
 def _processor() -> str:
-    """The processor's name: torch chooses its kernels by it."""
+    """The processor's name."""
+    return _cpuinfo("model name") or platform.processor() or "unknown"
+
+
+def _cpuinfo(field: str) -> str:
+    """What Linux says of the first processor, or ``""``."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
-        return platform.processor() or "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), "")

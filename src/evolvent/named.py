@@ -73,9 +73,10 @@ def read_memory(path: Path) -> Memory:
         UsageError: the file cannot be read as that.
     """
     try:
-        return Memory.from_plain(json.loads(path.read_text(encoding="utf-8")), str(path))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as exc:
         raise UsageError(f"{path}: cannot be read as a memory: {exc}") from None
+    return Memory.from_plain(data, str(path))
 
 
 def check_writers(operators: Mapping[str, Operator], proposers: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from evolvent.budget import UNITS
 from evolvent.errors import UsageError
@@ -248,7 +248,7 @@ class Settings(_Strict):
 
     task: str = Field(description="registered name or module:function")
     model: str = Field(description="sql-seed, or a local folder in save_pretrained layout")
-    scaffold: dict[str, str | int | list[dict[str, str | int] | list[str] | str]] = Field(
+    scaffold: dict[str, JsonValue] = Field(
         default={"kind": "direct"}, description="reasoning program under which the seed answers"
     )
     gold: str = Field(
@@ -345,7 +345,7 @@ def _explain(where: str, error: dict[str, Any]) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return f"{where}: unknown key '{path}'; {hint}"
     message = str(error["msg"]).removeprefix("Value error, ")
-    got = "" if error["type"] == "missing" else f", got {error.get('input')!r}"
+    got = "" if error["type"] == "missing" or ", got " in message else f", got {error.get('input')!r}"
     if error["type"] == "string_type" and isinstance(error.get("input"), float):
         got += f'; write it in quotes: "{error["input"]}"'
     return f"{where}: {path or 'settings'}: {message}{got}"

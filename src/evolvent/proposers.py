@@ -68,7 +68,7 @@ def language_model(settings: Settings, on_heard: OnHeard) -> Proposer:
     """Asks the model that ``endpoint`` names; nothing is asked where it names none."""
     named = settings.endpoint
     if not (named.url and named.model):
-        raise UsageError("proposers: language_model needs endpoint.url and endpoint.model in evolvent.yaml")
+        raise UsageError("language_model needs endpoint.url and endpoint.model in evolvent.yaml")
     from evolvent.endpoint import Endpoint  # noqa: PLC0415 - an extra
 
     endpoint = Endpoint(url=named.url, model=named.model, timeout_s=named.seconds, max_tokens=named.max_tokens)

@@ -27,6 +27,7 @@ from evolvent.judge.separation import House
 from evolvent.judge.wire import KEY_VARIABLE, address_of, read_key
 from evolvent.ledger import Ledger
 from evolvent.loop import Loop, Payload
+from evolvent.memory.memory import Memory
 from evolvent.plan import CONFIG_NAME, Settings
 from evolvent.proposers import load_proposers
 from evolvent.provenance.keeper import Keeper
@@ -164,20 +165,19 @@ class Run:
         """
         with self.working(on_event=on_event, on_stage=on_stage, secret_hex=secret_hex, memory=memory) as loop:
             try:
-                while not (reason := _ending(loop, turns)):
+                while not (reason := steering.ending(loop, turns)):
                     people.between_turns(loop)
                     loop.turn()
                 people.heed(loop)
+                reason = steering.ending(loop, turns) or reason  # what a person approved is measured too
             except PersonAwaited as exc:
-                reason = str(exc)
-                loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.what}", lambda: {"reason": reason})
+                _stop(loop, exc.what, str(exc))
                 return loop.state
             except BudgetSpent as exc:
                 steering.out_of_budget(loop, exc)
-                reason = f"budget: {exc.unit}"
-                loop.once("run.stopped", f"stopped/{loop.state.turn}/{exc.unit}", lambda: {"reason": reason})
+                _stop(loop, exc.unit, f"budget: {exc.unit}")
                 raise
-            loop.once("run.stopped", f"stopped/{loop.state.turn}", lambda: {"reason": reason})
+            _stop(loop, loop.state.champion[:16], reason)
             return loop.state
 
     @contextmanager
@@ -191,6 +191,7 @@ class Run:
     ) -> Iterator[Loop]:
         """The loop with everything that it needs, under the controller's token; all of it ends with the block."""
         settings = self.settings
+        known = memory and named.read_memory(memory)
         task = tasks.load(settings.task)
         named.check_skills(settings, task.skills)
         named.check_scaffold(settings.scaffold)
@@ -215,7 +216,6 @@ class Run:
                 self.store.sweep()
                 keeper = self.keeper(ledger, on_stage)
                 keeper.begin()
-                gold = self._gold(ledger)
                 loop = Loop(
                     ledger=ledger,
                     store=self.store,
@@ -225,13 +225,13 @@ class Run:
                     operators=operators,
                     proposer=load_proposers(settings, lambda heard: loop.heard(heard), lambda: loop.budget.check()),  # noqa: PLW0108 - no loop yet
                     state=self.state(ledger),
-                    gold=gold,
+                    gold=self._gold(ledger),
                     dev=DevSet(engine=engine, store=self.store, settings=settings, skills=watched),
                     max_new_tokens=task.max_output_tokens,
                     on_event=keeper.after(on_event),
                     on_stage=on_stage,
                 )
-                self._begin(loop, judge, memory)
+                self._begin(loop, judge, known)
                 yield loop
         finally:
             judge.close()
@@ -340,7 +340,7 @@ class Run:
 
     # -- beginning -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, loop: Loop, judge: JudgeClient, memory: Path | None) -> None:
+    def _begin(self, loop: Loop, judge: JudgeClient, known: Memory | None) -> None:
         settings = self.settings
         config, code = settings.recorded(), tasks.source_hash(settings.task)
         started = loop.once("run.started", "run", lambda: {
@@ -357,11 +357,12 @@ class Run:
             raise UsageError(
                 f"{self.folder / JUDGE}: the judge's secret is not the one this run began with; restore the folder"
             )
-        if memory is not None and loop.ledger.get("memory") is None:
-            if loop.state.turn or loop.state.slots:
+        if known is not None:
+            if loop.ledger.get("memory") is None and (loop.state.turn or loop.state.slots):
                 raise UsageError("memory: is handed over at the start of a run, and this one has begun")
-            known = named.read_memory(memory)
-            loop.once("memory.imported", "memory", lambda: {"memory": known.plain()})
+            taken = loop.once("memory.imported", "memory", lambda: {"memory": known.plain()})
+            if taken["memory"] != known.plain():
+                raise UsageError("memory: this run began with another one, and a run takes one, at its start")
         loop.once("seed.imported", "seed", lambda: self._import_seed(loop.gold))
 
     def _import_seed(self, gold: str) -> Payload:
@@ -392,9 +393,5 @@ class Run:
         return name
 
 
-def _ending(loop: Loop, turns: int | None) -> str:
-    """Why it ends here, or ``""``. With a number of turns the goal's end is written down, and ends nothing."""
-    ended = steering.concluded(loop)
-    if turns is None or loop.state.turn >= turns:
-        return ended or (f"{turns} turns done" if turns is not None else "")
-    return ""
+def _stop(loop: Loop, at: str, reason: str) -> None:
+    loop.once("run.stopped", f"stopped/{loop.state.turn}/{at}", lambda: {"reason": reason})

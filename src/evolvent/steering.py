@@ -27,7 +27,7 @@ from evolvent.state import State
 from evolvent.store import Store
 from evolvent.types import Diagnosis, Goal, Trace, dec
 
-__all__ = ["concluded", "diagnosed", "failing", "goal_of", "measured", "out_of_budget", "steered"]
+__all__ = ["concluded", "diagnosed", "ending", "failing", "goal_of", "measured", "out_of_budget", "steered"]
 
 WEAKNESSES = 6  # of a diagnosis, besides those of open subgoals
 
@@ -175,6 +175,14 @@ def _turns_left(desk: Desk) -> int:
 # -- whether the goal is pursued any further ---------------------------------------------------------------------------
 
 
+def ending(desk: Desk, turns: int | None) -> str:
+    """Why it ends here, or ``""``. With a number of turns the goal's end is written down, and ends nothing."""
+    ended = concluded(desk)
+    if turns is None or desk.state.turn >= turns:
+        return ended or (_turns_done(turns) if turns is not None else "")
+    return ""
+
+
 def concluded(desk: Desk) -> str:
     """Why the goal is pursued no further, or ``""``. Asked between turns.
 
@@ -190,9 +198,15 @@ def concluded(desk: Desk) -> str:
     if found.reached and state.outcome.get("kind") != "goal.reached":
         reached = _conclusion(desk, f"goal reached: {found.words}", found)
         desk.once("goal.reached", f"{turn}/goal/reached/{name}", lambda: reached)
-    elif not state.outcome and (why := _given_up(desk, found)):
+    elif _open(state) and (why := _given_up(desk, found)):
         _give_up(desk, why, found)
     return str(state.outcome.get("reason", ""))
+
+
+def _open(state: State) -> bool:
+    """Whether the goal may be given up: it was not, or for another champion (a person's word comes after the end)."""
+    given_up = state.outcome.get("kind") == "goal.given_up"
+    return not state.outcome or (given_up and state.outcome["champion"] != state.dev_of)
 
 
 def out_of_budget(desk: Desk, spent: BudgetSpent) -> None:
@@ -215,18 +229,23 @@ def _given_up(desk: Desk, found: Measured) -> dict[str, str]:
     """What ends the pursuit and why, or nothing."""
     goal, state = desk.settings.goal, desk.state
     if state.turn >= goal.turns:
-        return {"what": "turns", "why": f"{goal.turns} turns done"}
+        return {"what": "turns", "why": _turns_done(state.turn)}
     if goal.hours and state.worked_ms >= goal.hours * MS_AN_HOUR:
         return {"what": "hours", "why": f"{dec(state.worked_ms / MS_AN_HOUR, 3)} of {goal.hours} hours worked"}
     why = goals.too_slow(state.progress, state.turn, _turns_left(desk), found.missing)
     return {"what": "pace", "why": f"out of reach in the turns left: {why}"} if why else {}
 
 
+def _turns_done(turns: int) -> str:
+    return "1 turn done" if turns == 1 else f"{turns} turns done"
+
+
 def _give_up(desk: Desk, why: Mapping[str, str], found: Measured) -> None:
     # What ends at its horizon may well be reached: all that is known is that dev did not show it in time.
     how = "given up" if why["what"] == "pace" else "not shown to be reached"
-    given_up = _conclusion(desk, f"goal {how}, {why['why']}: {found.words}", found)
-    desk.once("goal.given_up", f"{desk.state.turn}/goal/{why['what']}", lambda: {"what": why["what"], **given_up})
+    payload = {"what": why["what"], **_conclusion(desk, f"goal {how}, {why['why']}: {found.words}", found)}
+    state = desk.state
+    desk.once("goal.given_up", f"{state.turn}/goal/{why['what']}/{state.dev_of[:16]}", lambda: payload)
 
 
 def _conclusion(desk: Desk, reason: str, found: Measured) -> Payload:

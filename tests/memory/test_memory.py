@@ -126,6 +126,12 @@ def spoiled(**changes: Any) -> dict[str, Any]:
     spoiled(effects={"groups": {"a|b|c": {"n": -1}}, "values": {}, "pairs": {}}),
     spoiled(effects={"groups": {}, "values": {"a|x=1": {"builds": -1}}, "pairs": {}}),
     spoiled(effects={"groups": {}, "values": {}, "pairs": {"a|x=1 & a|y=1": -1}}),
+    spoiled(effects={"groups": {"a|b|c": {"total": 10**400}}, "values": {}, "pairs": {}}),
+    spoiled(effects={"groups": {"a|b|c": {"n": 1, "squares": -5}}, "values": {}, "pairs": {}}),
+    *(spoiled(episodes=[{**episode().plain(), **wrong}]) for wrong in (
+        {"gain": "lots"}, {"gain": 1.5}, {"params": 3}, {"predicted": True}, {"errors": {"a": "b"}}, {"reason": 3},
+    )),
+    spoiled(rules={"edges": [{"error": "e", "band": "", "arm": "a", "support": -3}], "profiles": {}, "arms": {}}),
 ])  # fmt: skip
 def test_what_is_no_memory_is_refused(data: Any) -> None:
     with pytest.raises(UsageError, match="expected a memory as `evolvent memory export` writes it"):

@@ -78,12 +78,14 @@ def test_a_run_is_recorded_and_goes_on(registered: Recipe, tmp_path: Path) -> No
     [(_, record)] = running.run([registered], tmp_path, "quick", seeds=[0, 1], say=said.append)
     assert len(said) == 6
     assert all(line.startswith("tossed: ") for line in said)
-    assert records(tmp_path, registered) == [record]
+    assert records(tmp_path, registered) == [], "other seeds than its own are no record of the recipe"
+    assert json.loads(running.record_path(tmp_path, registered.name, "quick", [0, 1]).read_text()) == record
     again: list[str] = []
     [(_, more)] = running.run([registered], tmp_path, "quick", say=again.append)
     assert sum("done before" in line for line in again) == 6
     assert len(again) == 9
     assert more["seeds"] == [0, 1, 2]
+    assert records(tmp_path, registered) == [more]
     assert more["figures"]["more"]["0"] == record["figures"]["more"]["0"]
     assert sentence(registered, more).startswith("Seen: more minus less, score: +1.0")
     assert others(registered, more) == ["beside"]
@@ -93,6 +95,8 @@ def test_what_holds_0_is_not_seen_and_the_opposite_is_said() -> None:
     said = sentence(RECIPE, record_of(gain=0.0))
     assert said.startswith("Not seen: more minus less, score: +0.010 (-0.015 to 0.035)")
     assert sentence(RECIPE, record_of(gain=0.5)).startswith("Seen: ")
+    alone = sentence(RECIPE, {**record_of(gain=0.5), "seeds": [1]})
+    assert alone == "Not judged: more minus less, score: +0.510; one seed has no interval, quick."
     assert sentence(RECIPE, record_of(gain=0.5, better=-1)).startswith("The opposite was seen: ")
     by_arm = {row.arm: row for row in rows(RECIPE, record_of(gain=0.5), "score")}
     assert by_arm["less"].low is None

@@ -58,6 +58,12 @@ def test_a_gain_is_shown_with_its_spread_beside_what_dev_gave() -> None:
     assert measured_gain(attempt("2", "5", "4", 0, 0, n=0)) is None
 
 
+def test_a_gain_is_over_the_proposals_own_parent() -> None:
+    overtaken = attempt("1", "3", "5", 0, 13, n=40, over_parent={"n": 40, "wins": 2, "losses": 0})
+    assert measured_gain(overtaken) == 5.0
+    assert foresight(story(overtaken)).error == 2.0
+
+
 def test_a_run_is_scored_as_it_goes() -> None:
     events = Synthetic().events
     tried = {e.payload["id"]: e.payload["proposal"]["operator"] for e in events if e.kind == "proposed"}

@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 from synthetic_run import Synthetic
 
 from evolvent.report import Story, terminal, words
+from evolvent.report.rows import Attempt, Outcome, Version
+from evolvent.types import Event
 
 VIEWS = [terminal.before_after, terminal.log, terminal.lineage, terminal.status, terminal.report]
+
+
+def an_event(kind: str, payload: dict[str, Any], seq: int) -> Event:
+    return Event(
+        run="r", seq=seq, time_ns=0, actor="controller", kind=kind, key=f"{seq}", schema=8, payload=payload, cost={},
+        content_hash="", chain_hash="",
+    )  # fmt: skip
 
 
 def shown(renderable: RenderableType) -> str:
@@ -48,6 +58,33 @@ def test_lineage_marks_champion_and_rollback(story: Story) -> None:
     line = next(line for line in text.splitlines() if "serves now" in line)
     assert words.short(story.champion) in line
     assert "rolled back from" in text
+
+
+def test_lineage_says_who_approved_and_why_one_was_forced() -> None:
+    told = Story()
+    for id_, version in (("1.0", "a" * 64), ("1.1", "b" * 64)):
+        told.attempts[id_] = Attempt(
+            id=id_, version=version, outcome=Outcome.HELD, reason="multi: +22.9 points, 2 allowed"
+        )
+        told.versions[version] = Version(version=version, turn=1, attempt=id_, operator="gold")
+    approved = {"id": "1.0", "version": "a" * 64, "by": "gate+person", "approved_by": "ada", "clause": "superior"}
+    forced = {"id": "1.1", "version": "b" * 64, "by": "bob", "forced": True, "clause": "person", "reason": "a hurry"}
+    for seq, payload in enumerate((approved, forced)):
+        told.add(an_event("promoted", payload, seq))
+    text = shown(terminal.lineage(told))
+    assert "promoted approved by ada" in text
+    assert "forced a hurry" in text
+    assert "allowed" not in text
+
+
+def test_status_says_of_whom_the_goals_end_was_said_and_what_was_not_heard() -> None:
+    told = Story(champion="b" * 64)
+    refused = {"turn": 1, "tokens": 0, "refused": [{"kind": "unreachable", "reason": "nobody there", "answer": ""}]}
+    told.add(an_event("heard", refused, 0))
+    told.add(an_event("goal.given_up", {"turn": 1, "champion": "a" * 64, "reason": "1 turn done"}, 1))
+    text = shown(terminal.status(told))
+    assert "1 turn done (said of aaaaaaaa, champion no more)" in text
+    assert "1 unreachable; last unreachable: nobody there" in text
 
 
 def test_status_tells_what_is_left(story: Story) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
+from evolvent import plan
+from evolvent.errors import UsageError
+from evolvent.named import check_scaffold
 from evolvent.scaffold.grammar import KINDS, MOST_ANSWERS, VERBS, answers, check, steps_of, tools
 from evolvent.scaffold.programs import _Work
 from evolvent.types import canonical_json
@@ -64,3 +68,26 @@ def test_other_programs_are_refused(scaffold: dict[str, Any], told: str) -> None
     with pytest.raises(ValueError, match="scaffold") as refused:
         check(scaffold)
     refused.match(told)
+
+
+@pytest.mark.parametrize(
+    ("scaffold", "said"),
+    [
+        ("{kind: steps, steps: [{do: sample, n: 4, temperature: 0.6}]}", 'got 0.6; write it in quotes: "0.6"'),
+        ('{kind: steps, steps: [{do: sample, n: 4.0, temperature: "0.6"}]}', "steps[0].n: expected one of 1, 2"),
+        ('{kind: steps, steps: [{do: sample, n: true, temperature: "0.6"}]}', "steps[0].n: expected one of 1, 2"),
+        ("{kind: steps, steps: [{do: [sample]}]}", "steps[0]: expected do to be one of sample"),
+        ('{kind: steps, steps: [{do: sample, n: 1, temperature: "0"}, {do: check, by: [feedback]}]}', "steps[1].by: "),
+        ("{kind: steps, steps: 7}", "steps: expected a list of 1 to 6 steps, got int"),
+        ("{kind: vote, answers: 4.0}", "answers: expected 2 to 16, got 4.0"),
+        ("{kind: vote, answers: [4]}", "answers: expected 2 to 16, got [4]"),
+        ("{kind: [vote]}", "kind: expected one of direct"),
+    ],
+)
+def test_what_yaml_makes_of_a_slip_is_told_in_the_grammars_words(scaffold: str, said: str) -> None:
+    text = f"{{task: strings, model: none, plan: {{target: short, protected: {{short: 5}}}}, scaffold: {scaffold}}}"
+    found = plan.parse(yaml.safe_load(text), "test").scaffold
+    with pytest.raises(UsageError) as refused:
+        check_scaffold(found)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -102,22 +102,28 @@ def report(
     """Write the self-contained HTML report, with an audit inside."""
     from evolvent.cli.live import Live
     from evolvent.cli.publish import REPORT, audited, gain_row, write_report
-    from evolvent.report import terminal
+    from evolvent.report import terminal, words
 
+    notes: list[str] = []
     if sealed:
         with opened(folder) as (here, _):
             counts = dict.fromkeys(here.settings.plan.protected, problems)
         with Live(here.settings, here.evidence, turns=here.settings.goal.turns, as_json=False, bar=False) as live:
             with here.working(on_event=(lambda event: None) if as_json else live.on_event) as loop:
                 here.seal(loop, loop.judge, counts)
+                opened_with = loop.ledger.get(f"sealed/{loop.state.champion}")
+        if opened_with is not None and (had := opened_with.payload["question"]["counts"]) != counts:
+            notes.append(
+                f"the sealed problems were opened before, with {words.pairs(had)}; that stays, whatever is asked"
+            )
     place = out or folder / REPORT
     findings = audited(folder)
     story = write_report(folder, place, findings)
     if as_json:
         rows = {name: gain_row(gain) for name, gain in story.gains.items()}
-        emit({"report": str(place), "skills": rows, "audit": "failed" if findings.wrong else "ok"})
+        emit({"report": str(place), "skills": rows, "notes": notes, "audit": "failed" if findings.wrong else "ok"})
     else:
         faults = [f"AUDIT: {fault}" for fault in findings.wrong]
-        show(terminal.report(story), *faults, "", f"wrote {place}")
+        show(terminal.report(story), *notes, *faults, "", f"wrote {place}")
     if findings.wrong:
         raise (Told if as_json else CheckFailed)(f"report: written, but the audit failed: {findings.wrong[0]}")

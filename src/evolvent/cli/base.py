@@ -70,6 +70,21 @@ def opened(folder: Path) -> Iterator[tuple[Run, Ledger]]:
         yield run, ledger
 
 
+def begun(folder: Path) -> str:
+    """How far the run of a folder is.
+
+    Raises:
+        UsageError: it has begun with other settings.
+    """
+    from evolvent.report.words import several
+    from evolvent.run import LEDGER
+
+    if not (folder / LEDGER).is_file():
+        return "not begun"
+    with opened(folder) as (run, ledger):
+        return f"begun, {several(run.state(ledger).turn, 'turn')} done"
+
+
 def whoami() -> str:
     """Name under which a person's decision is recorded, unless ``--by`` says another."""
     import getpass

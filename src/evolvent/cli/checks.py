@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evolvent.cli.base import HERE, AsJson, Dir, Told, emit, show
+from evolvent.cli.base import HERE, AsJson, Dir, Told, begun, emit, show
 from evolvent.errors import CheckFailed, EvolventError, UsageError
 from evolvent.types import Problem, Score
 
@@ -105,6 +105,7 @@ def check(folder: Dir = HERE, as_json: AsJson = False) -> None:
     settings = run.settings
     report = _Report()
     report.rows.append(("settings", True, f"valid; run {settings.run_id}, plan {settings.plan.hash[:12]}"))
+    report.add("run", lambda: begun(folder))
     task = tasks.load(settings.task)
     for skill in settings.plan.protected:
         report.add(skill, lambda skill=skill: _skill(task, skill))

@@ -29,6 +29,7 @@ def _told(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     state = run.state(ledger)
     found = measured(state, run.settings)
+    said_of = state.outcome.get("champion", state.dev_of)
     ended = [{**event.payload, "state": event.kind.removeprefix("goal.")} for event in ledger.events(kinds=_ENDED)]
     return {
         "goal": goal_of(run.settings).plain(),
@@ -36,6 +37,7 @@ def _told(run: Run, ledger: Ledger) -> dict[str, Any]:
         "hours_worked": round(state.worked_ms / MS_AN_HOUR, 3),
         "outcome": state.outcome.get("kind", "pursued").removeprefix("goal."),
         "reason": state.outcome.get("reason", ""),
+        "said_of": said_of,
         "champion": state.dev_of,
         "measured": found.plain() if state.dev_of else None,
         "in_words": found.words if state.dev_of else "nothing was measured yet",
@@ -69,6 +71,8 @@ def _shown(told: dict[str, Any]) -> None:
     hours = f" of {asked['hours']}" if asked["hours"] else ""
     time = f"{told['turns_done']} of {asked['turns']} turns, {told['hours_worked']:.2f}{hours} hours worked"
     lines = [words.goal_wanted(asked), time, told["reason"] or f"pursued: {told['in_words']}"]
+    if told["said_of"] != told["champion"]:
+        lines.append(f"that was said of {words.short(told['said_of'])}; the champion measured last: {told['in_words']}")
     for skill, (low, high) in (told["measured"] or {"kept": {}})["kept"].items():
         lines.append(f"{skill} {float(low):+.1f} to {float(high):+.1f} points against the seed")
     rows = table("turn>", "champion", "solved>", "of>", "90 % interval")

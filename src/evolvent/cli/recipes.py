@@ -95,7 +95,8 @@ def recipes_run(
 
 
 def _difference(row: Any) -> str:
-    return f"{row.difference:+.3f} ({row.low:.3f} to {row.high:.3f})"
+    interval = f" ({row.low:.3f} to {row.high:.3f})" if len(row.values) > 1 else ""
+    return f"{row.difference:+.3f}{interval}"
 
 
 def _names() -> list[str]:

@@ -44,7 +44,7 @@ def pick(
     from evolvent.report import terminal
     from evolvent.report.story import Story
 
-    chosen = list(ids or ())
+    chosen = list(dict.fromkeys(ids or ()))
     if chosen and none:
         raise UsageError("pick: expected ids or --none, got both")
     with opened(folder) as (run, ledger):

@@ -145,8 +145,8 @@ _TELLERS: dict[str, Callable[[Json], list[str]]] = {
     "seed.imported": _imported,
     "memory.imported": lambda p: [f"memory of earlier runs: {len(p['memory']['episodes'])} episodes"],
     "heard": lambda p: [
-        f"the language model: {p['tokens']:,} tokens, {len(p['refused'])} refused",
-        *(f"  {row['kind']}: {row['reason']}" for row in p["refused"]),
+        f"the language model: {p['tokens']:,} tokens, {len(p['refused'])} refused"
+        + "".join(f"; {row['kind']}: {row['reason']}" for row in p["refused"]),
     ],
     "memory.forgotten": lambda p: [f"forgotten by {p['by']}: {p['arm'] or p['task'] or 'everything'}"],
     "turn.started": _turn,

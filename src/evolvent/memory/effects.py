@@ -21,7 +21,7 @@ from itertools import combinations
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import MILLI, Episode, arm, is_named, operator_of
+from evolvent.memory.episodes import MILLI, Episode, arm, is_named, operator_of, whole
 from evolvent.memory.sums import Effect, between, pooled, summed, updated, within
 from evolvent.memory.values import Shifts, judged
 from evolvent.types import canonical_json
@@ -291,7 +291,7 @@ class Effects:
         groups, values = (
             {str(k): Effect.from_plain(e) for k, e in data[part].items()} for part in ("groups", "values")
         )
-        pairs = {str(k): int(n) for k, n in data["pairs"].items()}
+        pairs = {str(k): whole(n) for k, n in data["pairs"].items()}
         if min(pairs.values(), default=0) < 0:
             raise ValueError("pairs: a count is below 0")
         return cls(groups, values, pairs)

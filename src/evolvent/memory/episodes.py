@@ -17,6 +17,7 @@ from typing import Any
 from evolvent.types import Record, canonical_json
 
 EPISODE_LIMIT = 400
+_MOST = 10**18
 MILLI = 1000  # gains are kept in thousandths of a percentage point, signals in thousandths of their unit
 BANDS = ("low", "middle", "high")  # the regime: how much of the target is solved when a change is tried
 ACCEPTED, REJECTED, SCREENED_OUT, FAILED, DROPPED, WITHDRAWN = OUTCOMES = (
@@ -47,6 +48,17 @@ def is_named(name: str, asked: str) -> bool:
 def band(correct: int, n: int) -> str:
     """The regime at `correct` of `n` solved; the middle one where nothing is known."""
     return BANDS[min(2, 3 * correct // n)] if n else BANDS[1]
+
+
+def whole(value: object) -> int:
+    """A whole number as memory keeps them, of at most eighteen digits: sums of it stay finite as floats.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if type(value) is not int or abs(value) > _MOST:
+        raise ValueError(f"expected a whole number of at most 18 digits, got {str(value)[:40]!r}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +123,17 @@ class Episode(Record):
             TypeError, ValueError: it is no episode.
         """
         episode = cls(**data)
-        texts = (episode.task, episode.run, episode.id, episode.operator, episode.error, episode.outcome)
+        texts = (episode.task, episode.run, episode.id, episode.operator, episode.proposer, episode.skill,
+                 episode.error, episode.reason, episode.outcome)  # fmt: skip
         if not all(isinstance(text, str) for text in texts) or episode.outcome not in OUTCOMES:
             raise ValueError(f"an episode's outcome is one of {', '.join(OUTCOMES)}, got {episode.outcome!r}")
         if type(episode.overtaken) is not bool:
             raise ValueError(f"an episode was overtaken or not, got {episode.overtaken!r}")
-        if episode.band not in BANDS or not all(isinstance(n, int) for n in episode.signals.values()):
-            raise ValueError("an episode with an unknown band or a signal that is no whole number")
+        if episode.band not in BANDS or not isinstance(episode.params, dict):
+            raise ValueError("an episode with an unknown band, or with parameters that are no table")
+        counts = [*episode.signals.values(), *episode.errors.values(), episode.predicted, episode.mflops]
+        for number in (*counts, episode.gain or 0):
+            whole(number)
         return episode
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from evolvent.memory.episodes import ACCEPTED, BANDS, DROPPED, Episode, is_named
+from evolvent.memory.episodes import ACCEPTED, BANDS, DROPPED, Episode, is_named, whole
 
 Z = 2.3263479  # 98 %, two-sided
 LEAST_SUPPORT = 3
@@ -193,12 +193,12 @@ class Rules:
             support, against = rule.retired_at
             if rule.status not in (OPEN, HELD, RETIRED) or rule.band not in ("", *BANDS):
                 raise ValueError(f"a rule with status {rule.status!r} and band {rule.band!r}")
-            if not all(isinstance(n, int) for n in (rule.support, rule.against, support, against)):
-                raise ValueError("a rule counts in whole numbers")
+            if min(map(whole, (rule.support, rule.against, support, against))) < 0:
+                raise ValueError("a rule's count is below 0")
         return cls(
             {f"{r.error}|{r.band}|{r.arm}": r for r in rules},
-            {str(e): {str(k): int(n) for k, n in kinds.items()} for e, kinds in data["profiles"].items()},
-            {str(name): [int(accepted), int(n)] for name, (accepted, n) in data["arms"].items()},
+            {str(e): {str(k): whole(n) for k, n in kinds.items()} for e, kinds in data["profiles"].items()},
+            {str(name): [whole(accepted), whole(n)] for name, (accepted, n) in data["arms"].items()},
         )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolvent.memory.episodes import ACCEPTED, MILLI, Episode
+from evolvent.memory.episodes import ACCEPTED, MILLI, Episode, whole
 
 _DOUBT = 4.0  # verdicts of the rarer kind at which a slope is half believed
 _LEAST_VARIANCE = 0.01
@@ -113,6 +113,6 @@ class Signals:
             KeyError, TypeError, ValueError, AttributeError: it is something else.
         """
         return cls({
-            str(name): {side: Sums(**{f: int(v) for f, v in sides[side].items()}) for side in ("accepted", "refused")}
+            str(name): {side: Sums(**{f: whole(v) for f, v in sides[side].items()}) for side in ("accepted", "refused")}
             for name, sides in data.items()
         })  # fmt: skip

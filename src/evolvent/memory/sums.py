@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evolvent.memory.episodes import ACCEPTED, MILLI, Episode
+from evolvent.memory.episodes import ACCEPTED, MILLI, Episode, whole
 
 __all__ = ["Effect", "between", "pooled", "summed", "updated", "within"]
 
@@ -67,8 +67,8 @@ class Effect:
         Raises:
             TypeError, ValueError, AttributeError: it is something else, or counts less than nothing.
         """
-        made = cls(**{name: int(value) for name, value in data.items()})
-        if below := [name for name, value in made.plain().items() if value < 0 and name not in ("total", "squares")]:
+        made = cls(**{name: whole(value) for name, value in data.items()})
+        if below := [name for name, value in made.plain().items() if value < 0 and name != "total"]:
             raise ValueError(f"below 0: {', '.join(below)}")
         return made
 

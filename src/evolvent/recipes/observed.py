@@ -104,6 +104,9 @@ def sentence(recipe: Recipe, record: Mapping[str, Any]) -> str:
         f"{recipe.mechanism} minus {recipe.control}, {recipe.metric}: "
         f"{row.difference:+.3f} ({row.low:.3f} to {row.high:.3f})"
     )
+    if len(row.values) == 1:
+        by = f"{recipe.mechanism} minus {recipe.control}, {recipe.metric}: {row.difference:+.3f}"
+        return f"Not judged: {by}; one seed has no interval, {record['size']}."
     seeds = f"{len(row.values)} seeds, {record['size']}"
     if row.low <= 0 <= row.high:
         return f"Not seen: {said}; {seeds}. The interval holds 0."

@@ -151,16 +151,17 @@ class _Begun:
             "figures": figures,
             "cpu_s": _cpu_s(self.done.values()),
             "start_cpu_s": _cpu_s(start.result() for start in self.starts.values()),
-            "environment": {name: environment(1)[name] for name in ("code", "machine", "python", "torch")},
+            "environment": {name: environment(1)[name] for name in ("code", "machine", "python", "torch", "vectors")},
         }
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-        write_atomic(record_path(folder, self.recipe.name, self.size), text.encode())
+        write_atomic(record_path(folder, self.recipe.name, self.size, self.own_seeds), text.encode())
         return record
 
 
-def record_path(folder: Path, name: str, size: str) -> Path:
-    """Where the record of a recipe lies."""
-    return folder / f"{name}.{size}.json"
+def record_path(folder: Path, name: str, size: str, own_seeds: Sequence[int] = ()) -> Path:
+    """Where the record of a recipe lies; one of other seeds than its own lies beside it."""
+    seeds = "".join(f".{seed}" for seed in own_seeds)
+    return folder / f"{name}.{size}{seeds}.json"
 
 
 def _cpu_s(results: Iterable[JobResult]) -> int:

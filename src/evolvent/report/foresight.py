@@ -45,9 +45,9 @@ class Foresight:
 
 
 def measured_gain(attempt: Attempt) -> float | None:
-    """Gain on the target's dev problems, points; ``None`` where there was no screen."""
-    n = attempt.screen.get("n", 0)
-    return 100 * (attempt.screen["wins"] - attempt.screen["losses"]) / n if n else None
+    """Gain over its parent on the target's dev problems, points; ``None`` where there was no screen."""
+    seen = attempt.over_parent or attempt.screen
+    return 100 * (seen["wins"] - seen["losses"]) / seen["n"] if seen.get("n") else None
 
 
 def foresight(story: Story) -> Foresight:

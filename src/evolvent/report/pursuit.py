@@ -51,12 +51,14 @@ class Pursuit:
     Attributes:
         subgoals: in the order in which they were opened; an id may come again.
         outcome: ``reached`` or ``given up``, or ``""`` while it is pursued; `reason` says why.
+        of: the champion that the outcome was said of.
         works_on: subgoal that the latest turn works on, or ``""``.
     """
 
     subgoals: list[Subgoal] = field(default_factory=list)
     outcome: str = ""
     reason: str = ""
+    of: str = ""
     works_on: str = ""
 
     def add(self, event: Event, turn: int) -> None:
@@ -70,12 +72,12 @@ class Pursuit:
             case "goal.closed" | "goal.abandoned":
                 self._ended(p, _ENDS[event.kind], turn)
             case "goal.reached" | "goal.given_up":
-                self.outcome, self.reason = _OUTCOMES[event.kind], text(p, "reason")
+                self.outcome, self.reason, self.of = _OUTCOMES[event.kind], text(p, "reason"), text(p, "champion")
             case "planned":
                 self.works_on = text(p, "subgoal")
             case "promoted" | "rolled_back" if event.kind == "rolled_back" or p.get("forced") is True:
                 if self.outcome == "reached":  # as the loop's own fold has it: another champion, not by the gate's word
-                    self.outcome = self.reason = ""
+                    self.outcome = self.reason = self.of = ""
             case _:
                 pass
 

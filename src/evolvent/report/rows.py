@@ -123,7 +123,9 @@ class Attempt:
         version: what was built, ``""`` before.
         funnel: counts of `FUNNEL`.
         flops: what the build cost.
-        screen: ``n``, ``wins``, ``losses`` on the target's dev problems; empty if there was no screen.
+        screen: ``n``, ``wins``, ``losses`` against the champion on the target's dev problems; empty if there was no
+            screen.
+        over_parent: the same against its parent, where that was champion no more; otherwise empty.
         slot: slot that it used, 0 if none.
         alpha_sup: level of the superiority test, decimal text.
         alpha_ni: level of each non-inferiority test, decimal text.
@@ -147,6 +149,7 @@ class Attempt:
     funnel: dict[str, int] = field(default_factory=dict)
     flops: int = 0
     screen: dict[str, int] = field(default_factory=dict)
+    over_parent: dict[str, int] = field(default_factory=dict)
     slot: int = 0
     alpha_sup: str = ""
     alpha_ni: str = ""

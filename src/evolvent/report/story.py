@@ -10,6 +10,7 @@ Not here: decisions (the loop's folds make them), drawing (`page.py`, `terminal.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
@@ -68,6 +69,7 @@ class Story:
         measured: by version, seed against that version by skill: sealed problems were opened while it was champion.
         champion: version that serves now.
         seed_version: version that the run began with.
+        unheard: what a language model said that does not count, by kind; `unheard_last` is the last of it, with reason.
         head: chain hash of the last event.
         num_events: events read.
         now_ns: wall clock of the last event, for people.
@@ -86,6 +88,8 @@ class Story:
     measured: dict[str, dict[str, SkillGain]] = field(default_factory=dict)
     champion: str = ""
     seed_version: str = ""
+    unheard: Counter[str] = field(default_factory=Counter)
+    unheard_last: str = ""
     head: str = ""
     num_events: int = 0
     now_ns: int = 0
@@ -268,8 +272,11 @@ def _build_failed(story: Story, payload: Payload) -> None:
 
 def _screened(story: Story, payload: Payload) -> None:
     screen = {name: whole(table(payload, "target"), name) for name in ("n", "wins", "losses")}
+    over_parent = (
+        {name: whole(payload["over_parent"], name) for name in screen} if table(payload, "over_parent") else {}
+    )
     outcome = Outcome.SCREENED if payload.get("passed") is True else Outcome.SCREENED_OUT
-    story.update(text(payload, "id"), outcome=outcome, screen=screen)
+    story.update(text(payload, "id"), outcome=outcome, screen=screen, over_parent=over_parent)
 
 
 def _slot_opened(story: Story, payload: Payload) -> None:
@@ -303,8 +310,10 @@ def _promoted(story: Story, payload: Payload) -> None:
     )
     story.promotions.append(promotion)
     story.champion = promotion.version
-    if promotion.attempt in story.attempts:
-        story.update(promotion.attempt, outcome=Outcome.FORCED if promotion.forced else Outcome.PROMOTED)
+    if (attempt := story.attempts.get(promotion.attempt)) is not None:
+        outcome = Outcome.FORCED if promotion.forced else Outcome.PROMOTED
+        reason = f"approved by {approved}" if approved else promotion.clause if promotion.forced else attempt.reason
+        story.update(attempt.id, outcome=outcome, reason=reason)
 
 
 def _rejected(story: Story, payload: Payload) -> None:
@@ -349,6 +358,14 @@ def _reported(story: Story, payload: Payload) -> None:
     }
 
 
+def _heard(story: Story, payload: Payload) -> None:
+    refused = payload.get("refused")
+    for row in refused if isinstance(refused, list) else ():
+        if isinstance(row, dict):
+            story.unheard[text(row, "kind")] += 1
+            story.unheard_last = f"{text(row, 'kind')}: {text(row, 'reason')}"
+
+
 def _run_stopped(story: Story, payload: Payload) -> None:
     story.run = replace(story.run, stopped=text(payload, "reason") or None)  # a resumed run gives none
 
@@ -357,6 +374,7 @@ _HANDLERS: dict[str, Callable[[Story, Payload], None]] = {
     "build.failed": _build_failed,
     "built": _built,
     "diagnosed": _diagnosed,
+    "heard": _heard,
     "held": _held,
     "judge.sealed": _judge_sealed,
     "pick.passed": _goes_on,

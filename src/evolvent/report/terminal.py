@@ -105,7 +105,10 @@ def status(story: Story) -> RenderableType:
     grid.add_column()
     grid.add_row("goal", Text(words.goal_wanted(story.run.goal) or "none"))
     if story.pursuit.outcome:
-        grid.add_row("", Text(words.clean(story.pursuit.reason, 240), style="bold"))
+        line = Text(words.clean(story.pursuit.reason, 240), style="bold")
+        if story.pursuit.of != story.champion:
+            line.append(f" (said of {words.short(story.pursuit.of)}, champion no more)", style="dim")
+        grid.add_row("", line)
     grid.add_row("turn", f"{story.turn}, {_state(story)}")
     grid.add_row("champion", _champion(story))
     for i, case in enumerate(story.waiting.held.values()):
@@ -130,6 +133,9 @@ def status(story: Story) -> RenderableType:
         grid.add_row("probes", f"{said}; chance of one at most {words.percent(probes.limit)} (95 %)")
     if said := sentence(foresight(story)):
         grid.add_row("foresight", said)
+    if story.unheard:
+        kinds = ", ".join(f"{count} {words.clean(kind, 30)}" for kind, count in story.unheard.most_common())
+        grid.add_row("not heard", f"of the language model: {kinds}; last {words.clean(story.unheard_last, 200)}")
     for i, goal in enumerate(story.subgoals):
         line = Text(f"{goal.state}  ", style="green" if goal.state == "closed" else "")
         line.append(f"{words.clean(goal.skill, 40)} {words.pairs(goal.slice)}".strip(), style="bold")

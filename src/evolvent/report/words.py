@@ -228,7 +228,7 @@ def goal_wanted(goal: Mapping[str, Any]) -> str:
         parts.append(f"{clean(goal['rate'], 12)} % of {' '.join(filter(None, (skill, tags)))}")
     if goal.get("gain_points"):
         parts.append(f"{clean(goal['gain_points'], 12)} points more on {skill}")
-    times = [f"{clean(goal[unit], 12)} {unit}" for unit in ("turns", "hours") if goal.get(unit)]
+    times = [f"{n} {u[: -1 if n == '1' else None]}" for u in ("turns", "hours") if (n := clean(goal.get(u) or "", 12))]
     within = f", in {' or '.join(times)}" if times else ""
     return f"{' and '.join(parts)}{within}" if parts else ""
 

@@ -117,7 +117,7 @@ def parsed(source: str) -> ast.Module:
     """
     if not is_text(source):
         what = f"at most {MOST_SOURCE} printable characters and lines in Unicode's form NFC"
-        raise ValueError(f"scaffold.source: expected {what}, got {len(source)}")
+        raise ValueError(f"scaffold.source: expected {what}, got {len(source)} characters, first {source[:40]!a}")
     try:
         tree = syntax.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError) as exc:

@@ -168,7 +168,7 @@ def check(scaffold: Scaffold) -> None:
         raise ValueError(f"scaffold.kind: expected one of {', '.join((*KINDS, 'steps', CODE, POLICY))}, got {kind!r}")
     else:
         _only(scaffold, {"kind"} if kind == "direct" else {"kind", "answers"}, "scaffold")
-        if kind != "direct" and scaffold["answers"] not in _COUNTS[1:]:
+        if kind != "direct" and (type(scaffold["answers"]) is not int or scaffold["answers"] not in _COUNTS[1:]):
             raise ValueError(f"scaffold.answers: expected 2 to {MOST_ANSWERS}, got {scaffold['answers']!r}")
 
 
@@ -179,7 +179,8 @@ def check_steps(steps: Any) -> None:
         ValueError: see `check`.
     """
     if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
-        raise ValueError(f"scaffold.steps: expected a list of 1 to {MOST_STEPS} steps")
+        got = f"{len(steps)} steps" if isinstance(steps, list) else type(steps).__name__
+        raise ValueError(f"scaffold.steps: expected a list of 1 to {MOST_STEPS} steps, got {got}")
     made = False
     for place, step in enumerate(steps):
         where = f"scaffold.steps[{place}]"
@@ -191,7 +192,8 @@ def check_steps(steps: Any) -> None:
         for field, values in verb.fields.items():
             if type(step[field]) is not type(values[0]) or step[field] not in values:
                 told = ", ".join(map(json.dumps, values))  # texts in quotes: 0.6 is no "0.6"
-                raise ValueError(f"{where}.{field}: expected one of {told}, got {step[field]!r}")
+                hint = f'; write it in quotes: "{step[field]}"' if str(step[field]) in values else ""
+                raise ValueError(f"{where}.{field}: expected one of {told}, got {step[field]!r}{hint}")
         made = made or verb.makes
         if not made and not verb.alone:
             raise ValueError(

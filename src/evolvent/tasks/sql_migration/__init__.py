@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from evolvent.errors import UsageError
 from evolvent.tasks.sql_migration import dialect as dialects
 from evolvent.tasks.sql_migration import generate, progress, variants, verify, words
 from evolvent.types import Problem, Score
@@ -56,6 +57,8 @@ class SqlMigration:
 
     def __post_init__(self) -> None:
         """Read one's own rules, before a sandbox closes; without any, their two engines are never loaded."""
+        if not isinstance(self.own, str):
+            raise UsageError(f"SqlMigration: own: expected a text of rules, got {type(self.own).__name__}")
         if self.own:
             object.__setattr__(self, "_held", _facts().rules(self.own, self.dialect.reads))
 

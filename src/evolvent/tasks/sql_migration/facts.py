@@ -66,7 +66,7 @@ def rules(text: str, dialect: str) -> Rules:
     read("CREATE TABLE t (a INTEGER NOT NULL DEFAULT 1); ALTER TABLE t DROP COLUMN a; CREATE INDEX i ON t (a)", dialect)
     held = Rules(text=text, facts=FACTS, base=_OURS)
     if held.names == (UNREAD,):
-        raise UsageError("rules: expected a rule `violation(name) :- ...`, got none")
+        raise UsageError(f"rules: expected a rule `violation(name) :- ...` of a name that is not {UNREAD}, got none")
     return held
 
 
