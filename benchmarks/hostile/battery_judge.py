@@ -126,7 +126,7 @@ def _refusals(stats: Any) -> None:
 
 
 def _intervals(stats: Any) -> None:
-    def near(got: Any, wanted: tuple[float, float], within: float = 6e-4) -> None:
+    def near(got: Any, wanted: tuple[float, ...], within: float = 6e-4) -> None:
         assert all(abs(float(a) - b) < within for a, b in zip(got, wanted, strict=True)), f"{got} is not {wanted}"
 
     # Newcombe, Statistics in Medicine 17 (1998): 81/263 by Wilson and exactly; paired differences by method 10.
@@ -138,6 +138,13 @@ def _intervals(stats: Any) -> None:
     near(stats.wilson(29, 29), (0.8830, 1.0))
     near(stats.wilson(0, 0), (0.0, 1.0), 1e-12)
     near(stats.wilson(81, 263, 0.99), (0.2405, 0.3855), 2e-3)
+    # Student's t by his table: 4.30265 at 95 % with two degrees of freedom, 2.13185 at 90 % with four.
+    half = 4.30265 * math.sqrt(7 / 3) / math.sqrt(3)
+    near(stats.paired_interval([1, 2, 4]), (7 / 3 - half, 7 / 3, 7 / 3 + half), 1e-4)
+    half = 2.13185 * math.sqrt(2.5) / math.sqrt(5)
+    near(stats.paired_interval([1, 2, 3, 4, 5], 0.9), (3 - half, 3.0, 3 + half), 1e-4)
+    near(stats.paired_interval([1, 2]), (1.5 - 12.7062 * 0.5, 1.5, 1.5 + 12.7062 * 0.5), 1e-3)
+    assert stats.paired_interval([0.3]) == (-math.inf, 0.3, math.inf)
     near(stats.newcombe_paired(36, 12, 2, 0), (0.0569, 0.3404))
     near(stats.newcombe_paired(0, 0, 0, 0), (-1.0, 1.0), 1e-12)
     near(stats.newcombe_paired(0, 50, 0, 0), (0.8955, 1.0), 5e-2)
