@@ -103,7 +103,8 @@ def told(run: Run) -> list[str]:
                 lines.append(f"turn {fields['turn']}: {correct} of {n} right")
                 for weak in fields["weaknesses"][:1]:
                     where = ", ".join(f"{k}={v}" for k, v in weak["slice"].items()) or weak["skill"]
-                    kinds = ", ".join(f"{kind} {count}" for kind, count in weak["errors"].items())
+                    often = sorted(weak["errors"].items(), key=lambda error: -error[1])
+                    kinds = ", ".join(f"{kind} {count}" for kind, count in often)
                     lines.append(
                         f"  weakest: {where}: {weak['failures']} of {weak['n']} fail: {kinds}; {weak['cause']}"
                     )
