@@ -40,7 +40,7 @@ def task() -> Logic:
     """Paths of two and three steps."""
     return Logic(skills=("reach",), axes={"form": ("reach",), "steps": ("2", "3"), "distractors": ("0",)})
 '''
-STEPS, TOKENS_PER_STEP = 120, 1024
+STEPS, TOKENS_PER_STEP = 180, 1024  # enough that nothing but what is planted fails
 SEED = 0
 SPOILED = 0.6  # of the answers with three steps
 SETTINGS = {
@@ -103,8 +103,7 @@ def told(run: Run) -> list[str]:
                 lines.append(f"turn {fields['turn']}: {correct} of {n} right")
                 for weak in fields["weaknesses"][:1]:
                     where = ", ".join(f"{k}={v}" for k, v in weak["slice"].items()) or weak["skill"]
-                    often = sorted(weak["errors"].items(), key=lambda error: -error[1])
-                    kinds = ", ".join(f"{kind} {count}" for kind, count in often)
+                    kinds = ", ".join(f"{kind} {count}" for kind, count in weak["errors"].items())
                     lines.append(
                         f"  weakest: {where}: {weak['failures']} of {weak['n']} fail: {kinds}; {weak['cause']}"
                     )

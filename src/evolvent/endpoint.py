@@ -33,7 +33,7 @@ __all__ = ["KEY_VARIABLE", "Endpoint"]
 
 KEY_VARIABLE = "EVOLVENT_ENDPOINT_KEY"
 _MAX_ANSWER_BYTES = 4 << 20
-_PLAIN_URL = re.compile(r"[^\s?#@\\]+")  # a query would be lost when the client adds its paths
+_PLAIN_URL = re.compile(r"[^\s?#@\\]+")  # the client adds its paths at the very end
 _BYTES_A_TOKEN = 4  # of English, about
 _FRAME = 64  # tokens by which a server marks who speaks
 # What a request needs; the client would add system, versions, and what the environment holds for other services.

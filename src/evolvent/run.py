@@ -309,7 +309,8 @@ class Run:
             target = find_version(ledger, to or next(before, state.champion))
             name = target["version"]
             if name == state.champion:
-                raise UsageError("rollback: there is no other version to go back to; `evolvent lineage` lists them")
+                which = f"{name[:12]} is champion already" if to else "there is no other version to go back to"
+                raise UsageError(f"rollback: {which}; `evolvent lineage` lists them")
             if name not in order:
                 how = f"`evolvent promote {name[:8]} --force --reason TEXT`"
                 raise GateRefused(f"rollback: {name[:12]} was never champion; {how} makes it so")

@@ -10,15 +10,15 @@ from synthetic_run import Synthetic
 
 from evolvent.report import Story, terminal, words
 from evolvent.report.rows import Attempt, Outcome, Version
-from evolvent.types import Event
+from evolvent.types import SCHEMA_VERSION, Event
 
 VIEWS = [terminal.before_after, terminal.log, terminal.lineage, terminal.status, terminal.report]
 
 
 def an_event(kind: str, payload: dict[str, Any], seq: int) -> Event:
     return Event(
-        run="r", seq=seq, time_ns=0, actor="controller", kind=kind, key=f"{seq}", schema=8, payload=payload, cost={},
-        content_hash="", chain_hash="",
+        run="r", seq=seq, time_ns=0, actor="controller", kind=kind, key=f"{seq}", schema=SCHEMA_VERSION,
+        payload=payload, cost={}, content_hash="", chain_hash="",
     )  # fmt: skip
 
 

@@ -154,7 +154,8 @@ class _Begun:
             "environment": {name: environment(1)[name] for name in ("code", "machine", "python", "torch", "vectors")},
         }
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-        write_atomic(record_path(folder, self.recipe.name, self.size, self.own_seeds), text.encode())
+        own_seeds = self.seeds if self.own_seeds else ()
+        write_atomic(record_path(folder, self.recipe.name, self.size, own_seeds), text.encode())
         return record
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evolvent.propose.base import PROBES
+from evolvent.report.fields import whole
 from evolvent.report.pursuit import Subgoal
 from evolvent.report.rows import Attempt, Outcome, Rollback, SkillGain
 from evolvent.report.story import Story
@@ -228,7 +229,7 @@ def goal_wanted(goal: Mapping[str, Any]) -> str:
         parts.append(f"{clean(goal['rate'], 12)} % of {' '.join(filter(None, (skill, tags)))}")
     if goal.get("gain_points"):
         parts.append(f"{clean(goal['gain_points'], 12)} points more on {skill}")
-    times = [f"{n} {u[: -1 if n == '1' else None]}" for u in ("turns", "hours") if (n := clean(goal.get(u) or "", 12))]
+    times = [several(count, unit) for unit in ("turn", "hour") if (count := whole(dict(goal), f"{unit}s"))]
     within = f", in {' or '.join(times)}" if times else ""
     return f"{' and '.join(parts)}{within}" if parts else ""
 
